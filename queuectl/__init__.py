@@ -1,0 +1,74 @@
+"""A durable job queue for shell commands, in one SQLite file."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+if sys.platform == "win32":
+    raise ImportError("queuectl needs Linux or macOS; Windows is not supported")
+
+if TYPE_CHECKING:
+    from queuectl.api import Queue
+    from queuectl.errors import (
+        Conflict,
+        InvalidInput,
+        NoSuchJob,
+        NoSuchQueue,
+        NotFound,
+        QueueError,
+        StoreBusy,
+        StoreError,
+        WaitTimeout,
+    )
+    from queuectl.model import Attempt, Job
+    from queuectl.settings import Settings
+
+_HOMES = {
+    "Queue": "api",
+    "Job": "model",
+    "Attempt": "model",
+    "Settings": "settings",
+    **dict.fromkeys(
+        (
+            "QueueError",
+            "InvalidInput",
+            "NotFound",
+            "NoSuchJob",
+            "NoSuchQueue",
+            "Conflict",
+            "StoreError",
+            "StoreBusy",
+            "WaitTimeout",
+        ),
+        "errors",
+    ),
+}
+
+__all__ = [
+    "Attempt",
+    "Conflict",
+    "InvalidInput",
+    "Job",
+    "NoSuchJob",
+    "NoSuchQueue",
+    "NotFound",
+    "Queue",
+    "QueueError",
+    "Settings",
+    "StoreBusy",
+    "StoreError",
+    "WaitTimeout",
+    "__version__",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for, and only then: a command starts faster without the rest."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'queuectl' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(f"queuectl.{_HOMES[name]}"), name)

@@ -1,0 +1,219 @@
+"""The library: a queue of shell commands, as scripts and services use it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+from queuectl import settings, wake
+from queuectl.clock import SYSTEM_CLOCK, Clock
+from queuectl.errors import InvalidInput, NoSuchQueue, WaitTimeout
+from queuectl.home import Home, Location, locate, locate_new
+from queuectl.model import DEAD, ENDED, STATES, Attempt, Job, NewJob, new_job
+from queuectl.settings import Settings
+from queuectl.store import schema
+from queuectl.store.base import Overview, Store
+from queuectl.store.sqlite import SQLiteStore
+from queuectl.waiting import Watch
+
+
+class Queue:
+    """A durable queue in one directory.
+
+    ``Queue()`` finds it as the command line does: ``QUEUECTL_DB_PATH``, else the nearest
+    ``queuectl.db`` in the current directory or a parent. A path that is named is made at the
+    first ``enqueue``. An object may be used by several threads, and goes on in a child after a
+    fork. Whatever a method confirmed is on disk.
+
+    Raises :class:`~queuectl.errors.NoSuchQueue` when none was named and none is found. Every
+    method raises :class:`~queuectl.errors.StoreError` when the database cannot be used.
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._location: Location = locate(path)
+        self._clock = clock
+        self._opened: Store | None = None
+
+    @classmethod
+    def init(cls, path: str | os.PathLike[str] | None = None) -> Queue:
+        """Make the queue at ``path`` (default: in the current directory), unless it exists, and open it."""
+        home = locate_new(path)
+        schema.create(home, settings.load(home.settings).busy_timeout, anew=True)
+        queue = cls(home.database)
+        queue._store()
+        home.make_directories()
+        home.mark()
+        return queue
+
+    @property
+    def home(self) -> Home:
+        """The paths of this queue."""
+        return self._location.home
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force now. Raises ``InvalidInput`` when their file is broken."""
+        return settings.load(self.home.settings)
+
+    def require(self) -> None:
+        """Raise :class:`~queuectl.errors.NoSuchQueue` or ``StoreError`` unless the queue can be used."""
+        self._store()
+
+    def make(self) -> None:
+        """Make the queue if its path was named and nothing is there; then as :meth:`require`."""
+        if self._location.explicit and not self.home.exists:
+            schema.create(self.home, self.settings.busy_timeout, anew=False)
+        self._store()
+
+    def enqueue(
+        self,
+        command: str,
+        *,
+        id: str | None = None,  # the job's own word for it
+        max_retries: int | None = None,
+        delay: float | str | None = None,
+        run_at: str | None = None,
+        timeout: float | str | None = None,
+        cwd: str | os.PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Job:
+        """Add one job and return it.
+
+        ``delay`` and ``timeout`` are seconds or text such as ``10m``; ``run_at`` is ISO-8601. The
+        job runs in ``cwd``, or else in the current directory. Raises ``InvalidInput``, and
+        ``Conflict`` when the id exists.
+        """
+        fields = {
+            "id": id,
+            "command": command,
+            "max_retries": max_retries,
+            "delay": delay,
+            "run_at": run_at,
+            "timeout": timeout,
+            "cwd": cwd,
+            "env": env,
+        }
+        return self.enqueue_many([fields])[0]
+
+    def enqueue_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[Job]:
+        """Add jobs, all or none, and return them in the same order. Keys are those of a job file."""
+        ids = self.add_many(jobs)
+        return [self.get(job_id) for job_id in ids]
+
+    def add_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[str]:
+        """As :meth:`enqueue_many`, but returns the ids alone."""
+        checked = _checked(jobs)
+        self.make()
+        if not checked:
+            return []
+        added = self._store().add(checked, self._clock.now(), self.settings.max_retries)
+        wake.workers(self.home, len(added))
+        return added
+
+    def get(self, job_id: str) -> Job:
+        """One job. Raises :class:`~queuectl.errors.NoSuchJob`."""
+        return self._store().get(job_id)
+
+    def jobs(self, state: str | Collection[str] | None = None, limit: int | None = None) -> list[Job]:
+        """Jobs in the order they were enqueued; of one state or several only, and at most ``limit``."""
+        states = (state,) if isinstance(state, str) else tuple(state or ())
+        for name in states:
+            if name not in STATES:
+                raise InvalidInput(f"no state {name!r} (there are {', '.join(STATES)})")
+        if limit is not None and limit < 0:
+            raise InvalidInput(f"limit: {limit} is negative")
+        return self._store().jobs(states, limit)
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs there are, by state."""
+        return self._store().counts()
+
+    def overview(self) -> Overview:
+        """Counts, the oldest ready job, and the next one that becomes ready by itself."""
+        return self._store().overview()
+
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """Every start of a job, oldest first. Raises ``NoSuchJob``."""
+        return self._store().attempts(job_id)
+
+    def cancel(self, *ids: str) -> None:
+        """Cancel waiting jobs, and ask workers to end running ones; all of them or, raising, none."""
+        if self._store().cancel(ids, self._clock.now()):
+            wake.supervisor(self.home)
+
+    def retry(self, *ids: str) -> None:
+        """Run ended jobs again, with all their retries; all of them or, raising, none."""
+        self._revive(ids, ENDED)
+
+    def retry_dead(self, *ids: str) -> list[str]:
+        """Put dead jobs back; every one when no id is given. Returns their ids."""
+        return self._revive(ids or None, (DEAD,))
+
+    def _revive(self, ids: Sequence[str] | None, states: Collection[str]) -> list[str]:
+        revived = self._store().revive(ids, states, self._clock.now())
+        wake.workers(self.home, len(revived))
+        return revived
+
+    def wait(self, ids: Collection[str] | None = None, timeout: float | None = None) -> bool:
+        """Block until the jobs have ended, or with None until nothing waits or runs.
+
+        Returns whether all of them completed; with None, whether none ended otherwise meanwhile.
+        Raises :class:`~queuectl.errors.WaitTimeout` after ``timeout`` seconds, ``NoSuchJob`` for
+        an unknown id.
+        """
+        watch = self.watch(ids)
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        while not watch.over:
+            left = None if deadline is None else deadline - self._clock.monotonic()
+            if left is not None and left <= 0:
+                raise WaitTimeout(f"not all had ended after {timeout:g} seconds; they go on")
+            watch.pause(1.0 if left is None else left)
+            watch.look()
+        return watch.all_completed
+
+    def watch(self, ids: Collection[str] | None = None) -> Watch:
+        """Watch jobs (all, when None) until they have ended. Raises ``NoSuchJob``."""
+        return Watch(self._store(), ids)
+
+    def change_setting(self, key: str, value: object | None) -> Settings:
+        """Set one setting, or with None go back to its default. Raises ``InvalidInput``."""
+        self.require()
+        key = settings.known_key(key)
+        parsed = None if value is None else settings.parse(key, value)
+        with schema.locked(self.home, self.settings.busy_timeout):
+            return settings.change(self.home.settings, key, parsed)
+
+    def close(self) -> None:
+        """Close this thread's connection; the object stays usable."""
+        if self._opened is not None:
+            self._opened.close()
+
+    def _store(self) -> Store:
+        if self._opened is None:
+            self._opened = open_store(self.home, self.settings.busy_timeout)
+        return self._opened
+
+
+def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLiteStore:
+    """Open the queue's database. Raises ``NoSuchQueue``, ``Conflict``, ``StoreError``."""
+    if not home.exists:
+        raise NoSuchQueue(f"no queue at {home.database}: run 'queuectl init', or name another with --db")
+    store = SQLiteStore(home.database, busy_timeout, durable=durable)
+    store.version()
+    home.check_sole_database()
+    return store
+
+
+def _checked(jobs: Iterable[Mapping[str, Any]]) -> list[NewJob]:
+    """Check every job before any is added; an error says which one it is about."""
+    entries = list(jobs)
+    checked = []
+    for number, fields in enumerate(entries, 1):
+        try:
+            checked.append(new_job(fields))
+        except InvalidInput as error:
+            raise InvalidInput(
+                f"job {number} of {len(entries)}: {error}" if len(entries) > 1 else str(error)
+            ) from error
+    return checked

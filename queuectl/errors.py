@@ -1,0 +1,57 @@
+"""What can go wrong, one class per exit code of the command line.
+
+Every error that queuectl raises on purpose is a :class:`QueueError`. Its text is one clear
+line that says what is wrong and, where there is something to do about it, what.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class QueueError(Exception):
+    """The operation failed."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class InvalidInput(QueueError, ValueError):
+    """A value, a job or a setting is not acceptable; nothing was changed."""
+
+    exit_code = 2
+
+
+class NotFound(QueueError, LookupError):
+    """There is no such job or no such queue."""
+
+    exit_code = 3
+
+
+class NoSuchJob(NotFound):
+    """No job has this id."""
+
+
+class NoSuchQueue(NotFound):
+    """There is no queue here."""
+
+
+class Conflict(QueueError):
+    """The id exists, the job is in the wrong state, or workers already run."""
+
+    exit_code = 4
+
+
+class StoreError(QueueError):
+    """The database cannot be used: locked, full, read-only, corrupt, newer, or gone."""
+
+    exit_code = 5
+
+
+class StoreBusy(StoreError):
+    """Another process kept the database locked for longer than ``busy_timeout``."""
+
+
+class WaitTimeout(QueueError, TimeoutError):
+    """``wait`` ran out of time; the jobs go on."""
+
+    exit_code = 124

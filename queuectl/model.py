@@ -1,0 +1,272 @@
+"""The values that queuectl deals in: jobs, attempts, claims, outcomes. All are frozen."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Final
+
+from queuectl.clock import seconds, timestamp
+from queuectl.errors import InvalidInput
+
+PENDING: Final = "pending"
+PROCESSING: Final = "processing"
+COMPLETED: Final = "completed"
+DEAD: Final = "dead"
+CANCELLED: Final = "cancelled"
+STATES: Final = (PENDING, PROCESSING, COMPLETED, DEAD, CANCELLED)
+ENDED: Final = (COMPLETED, DEAD, CANCELLED)
+
+SUCCEEDED: Final = "succeeded"
+FAILED: Final = "failed"
+SIGNALED: Final = "signaled"
+TIMED_OUT: Final = "timed_out"
+CRASHED: Final = "crashed"
+NOT_STARTED: Final = "not_started"
+STOPPED: Final = "cancelled"
+RELEASED: Final = "released"
+OUTCOMES: Final = (SUCCEEDED, FAILED, SIGNALED, TIMED_OUT, CRASHED, NOT_STARTED, STOPPED, RELEASED)
+
+MAX_COMMAND_BYTES: Final = 128 * 1024 - 1
+"""The longest argument that Linux passes to a program, less its terminating NUL (execve(2))."""
+MAX_RETRIES_LIMIT: Final = 1_000_000_000
+JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+
+
+@dataclass(frozen=True)
+class NewJob:
+    """A job that was checked and is ready to be added to a store.
+
+    ``id`` None asks the store for one. ``timeout`` is in seconds, 0 for none, None for the
+    setting in force at the start. ``max_retries`` None asks for the setting. The job may start
+    ``delay`` seconds after it was added, or at ``run_at`` (microseconds since the epoch); at
+    once when both are None.
+    """
+
+    command: str
+    cwd: str
+    id: str | None = None
+    max_retries: int | None = None
+    delay: float | None = None
+    run_at: int | None = None
+    timeout: float | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """A job as the store knows it. Times are ISO-8601 UTC with ``Z``, durations seconds."""
+
+    id: str
+    command: str
+    state: str
+    attempts: int
+    max_retries: int
+    created_at: str
+    updated_at: str
+    next_run_at: str | None
+    timeout: float | None
+    cwd: str
+    env: Mapping[str, str]
+    worker: str | None
+    started_at: str | None
+    ended_at: str | None
+    outcome: str | None
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    cancel_requested: bool
+
+    @property
+    def ended(self) -> bool:
+        """Whether the job has ended: completed, dead or cancelled."""
+        return self.state in ENDED
+
+    def as_dict(self) -> dict[str, Any]:
+        """The job as JSON shows it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One start of a job. ``number`` counts all starts of the job and is never used twice.
+
+    While it runs, ``ended_at`` and ``outcome`` are None. ``log_offset`` and ``log_bytes`` tell
+    which slice of the job's log it wrote.
+    """
+
+    number: int
+    started_at: str
+    ended_at: str | None
+    outcome: str | None
+    exit_code: int | None
+    signal: int | None
+    reason: str | None
+    worker: str | None
+    cpu_seconds: float | None
+    max_rss_bytes: int | None
+    log_offset: int | None
+    log_bytes: int | None
+    leftover: tuple[str, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """The attempt as JSON shows it."""
+        return {**asdict(self), "leftover": list(self.leftover)}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A job in the hands of a worker. ``(seq, number)`` is the fence of all that follows."""
+
+    seq: int
+    id: str
+    number: int
+    attempts: int
+    max_retries: int
+    command: str
+    cwd: str
+    env: Mapping[str, str]
+    timeout: float | None
+    worker: str
+    started_at: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one attempt ended, as its runner saw it."""
+
+    kind: str
+    exit_code: int | None = None
+    signal: int | None = None
+    reason: str | None = None
+    cpu_seconds: float | None = None
+    max_rss_bytes: int | None = None
+    log_offset: int | None = None
+    log_bytes: int | None = None
+    leftover: tuple[str, ...] = ()
+
+
+def new_job(fields: Mapping[str, Any]) -> NewJob:
+    """Check the fields of a job file's entry and make a job of them.
+
+    Accepted are the keys of a job file, and the full model when it describes a fresh job.
+    Raises :class:`InvalidInput`, which names the key and the value.
+    """
+    if not isinstance(fields, Mapping):
+        raise InvalidInput(f'a job is an object such as {{"command": "true"}}, not {_shown(fields)}')
+    for key in fields:
+        if key not in _JOB_KEYS:
+            raise InvalidInput(f"unknown key {_shown(key)} in a job (known: {', '.join(sorted(_JOB_KEYS))})")
+    given = {key: value for key, value in fields.items() if value is not None}
+    _check_fresh(given)
+    run_at = _run_at(given)
+    delay = seconds(given["delay"], "delay") if "delay" in given else None
+    if delay is not None and run_at is not None:
+        raise InvalidInput("delay and run_at exclude each other: give one of them")
+    return NewJob(
+        id=job_id(given["id"]) if "id" in given else None,
+        command=_command(given.get("command")),
+        cwd=working_directory(given.get("cwd")),
+        max_retries=retries(given["max_retries"]) if "max_retries" in given else None,
+        delay=delay,
+        run_at=run_at,
+        timeout=seconds(given["timeout"], "timeout") if "timeout" in given else None,
+        env=_env(given.get("env", {})),
+    )
+
+
+_JOB_KEYS = frozenset(
+    ("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env")
+    + ("state", "attempts", "created_at", "updated_at", "next_run_at")
+)
+
+
+def job_id(value: object) -> str:
+    """Check a job's id. Raises :class:`InvalidInput`."""
+    if isinstance(value, str) and JOB_ID.fullmatch(value):
+        return value
+    raise InvalidInput(f"id {_shown(value)} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit")
+
+
+def retries(value: object, what: str = "max_retries") -> int:
+    """Check a number of retries, 0 to a thousand million. Raises :class:`InvalidInput`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{what}: {_shown(value)} is not a whole number")
+    if not 0 <= value <= MAX_RETRIES_LIMIT:
+        raise InvalidInput(f"{what}: {value!s:.40} is not between 0 and {MAX_RETRIES_LIMIT}")
+    return value
+
+
+def working_directory(value: object) -> str:
+    """The absolute path that a job runs in; the current directory when ``value`` is None."""
+    if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
+        raise InvalidInput(f"cwd: {_shown(value)} is not a directory's path")
+    try:
+        path = os.path.join(os.getcwd(), os.fspath(value) if value is not None else "")
+    except OSError as error:
+        raise InvalidInput(f"the current directory cannot be told ({error.strerror}): name one with --cwd") from error
+    if isinstance(path, bytes):
+        raise InvalidInput(f"cwd: {path!r} is not text")
+    return text(os.path.normpath(path), "cwd")
+
+
+def text(value: str, what: str) -> str:
+    """Check that text can be stored and passed to a program: UTF-8, without NUL."""
+    if "\0" in value:
+        raise InvalidInput(f"{what}: contains a NUL byte, which no program can be passed")
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(f"{what}: is not UTF-8 text") from error
+    return value
+
+
+def _command(value: object) -> str:
+    if value is None:
+        raise InvalidInput("a job needs a command")
+    if not isinstance(value, str):
+        raise InvalidInput(f"command: {_shown(value)} is not text")
+    if not value.strip():
+        raise InvalidInput("command: is empty")
+    size = len(text(value, "command").encode())
+    if size > MAX_COMMAND_BYTES:
+        raise InvalidInput(f"command: has {size} bytes, more than the {MAX_COMMAND_BYTES} that a shell can be passed")
+    return value
+
+
+def _env(value: object) -> dict[str, str]:
+    if not isinstance(value, Mapping):
+        raise InvalidInput(f"env: {_shown(value)} is not an object of names and values")
+    for name, content in value.items():
+        if not isinstance(name, str) or not name or "=" in name:
+            raise InvalidInput(f"env: {_shown(name)} is not the name of a variable")
+        if not isinstance(content, str):
+            raise InvalidInput(f"env: the value of {name} is {_shown(content)}, not text")
+        entry = f"{text(name, 'env')}={text(content, f'env {name}')}"
+        if len(entry.encode()) > MAX_COMMAND_BYTES:
+            raise InvalidInput(f"env: {name:.40} has more than {MAX_COMMAND_BYTES} bytes")
+    return dict(value)
+
+
+def _check_fresh(given: Mapping[str, Any]) -> None:
+    if given.get("state", PENDING) != PENDING:
+        raise InvalidInput(f"state: {_shown(given['state'])} is not the state of a new job (leave it out, or pending)")
+    attempts = given.get("attempts", 0)
+    if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts != 0:
+        raise InvalidInput(f"attempts: {_shown(attempts)} is not that of a new job (leave it out, or 0)")
+
+
+def _run_at(given: Mapping[str, Any]) -> int | None:
+    if "run_at" in given and "next_run_at" in given:
+        raise InvalidInput("run_at and next_run_at say the same: give one of them")
+    for key in ("run_at", "next_run_at"):
+        if key in given:
+            return timestamp(given[key], key)
+    return None
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."

@@ -1,0 +1,163 @@
+"""The settings of a queue: their defaults, their limits, and the file that keeps them."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from queuectl import clock, files
+from queuectl.errors import InvalidInput, QueueError
+from queuectl.model import retries
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What holds for jobs that do not say otherwise. Durations are seconds, sizes bytes."""
+
+    max_retries: int = 3
+    backoff_base: float = 2
+    backoff_max: float = 86_400
+    job_timeout: float = 0
+    kill_grace: float = 5
+    stop_timeout: float = 30
+    log_max_bytes: int = 1024**3
+    busy_timeout: float = 30
+
+
+DEFAULTS = Settings()
+KEYS = tuple(item.name for item in fields(Settings))
+
+MEANINGS: Mapping[str, str] = {
+    "max_retries": "retries after the first start, for jobs that name none",
+    "backoff_base": "seconds until a retry: backoff_base ** attempts",
+    "backoff_max": "longest delay before one retry, in seconds",
+    "job_timeout": "seconds that a job may run, for jobs that name none; 0 = no limit",
+    "kill_grace": "seconds between SIGTERM and SIGKILL of a job's processes",
+    "stop_timeout": "seconds that a graceful stop waits for running jobs",
+    "log_max_bytes": "disk that one attempt's output may take, in bytes; 0 = no limit",
+    "busy_timeout": "seconds that a command waits for a locked database",
+}
+
+_SIZE = re.compile(r"(\d+)\s*(|k|m|g|t)(?:i?b)?", re.ASCII | re.IGNORECASE)
+_MAX_SIZE = 1 << 62
+
+
+def known_key(name: str) -> str:
+    """The key that ``name`` means: ``max-retries`` is ``max_retries``. Raises :class:`InvalidInput`."""
+    key = name.replace("-", "_").lower()
+    if key in KEYS:
+        return key
+    close = difflib.get_close_matches(key, KEYS, 1)
+    hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(KEYS)}"
+    raise InvalidInput(f"no setting {name[:60]!r}: {hint}")
+
+
+def parse(key: str, value: object) -> float:
+    """Check one value, as text or as JSON has it. Raises :class:`InvalidInput`."""
+    return _PARSERS[key](value, key)
+
+
+def load(path: str) -> Settings:
+    """The settings that a file holds; the defaults where it is silent or missing.
+
+    Raises :class:`InvalidInput`, which names the file, when it is not what ``save`` writes.
+    """
+    return replace(DEFAULTS, **_checked(_read(path), path))
+
+
+def change(path: str, key: str, value: float | None) -> Settings:
+    """Set one key, or take it out of the file when ``value`` is None; the file is replaced whole."""
+    given = _checked(_read(path), path)
+    if value is None:
+        given.pop(key, None)
+    else:
+        given[key] = value
+    try:
+        files.write_durably(path, json.dumps(given, indent=2) + "\n")
+    except OSError as error:
+        raise QueueError(f"cannot write {path}: {error.strerror}") from error
+    return replace(DEFAULTS, **given)
+
+
+def stamp(path: str) -> tuple[int, int, int] | None:
+    """What changes whenever the file does; None when there is none."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_ino, status.st_mtime_ns, status.st_size
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, encoding="utf-8") as file:
+            given = json.load(file)
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise InvalidInput(f"cannot read the settings file {path}: {error.strerror}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidInput(f"the settings file {path} is not JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise InvalidInput(f"the settings file {path} holds no JSON object")
+    return given
+
+
+def _checked(given: Mapping[str, Any], path: str) -> dict[str, Any]:
+    try:
+        return {known_key(key): parse(known_key(key), value) for key, value in given.items()}
+    except InvalidInput as error:
+        raise InvalidInput(f"in the settings file {path}: {error}") from error
+
+
+def _whole(value: object, key: str) -> int:
+    if isinstance(value, str) and re.fullmatch(r"[+-]?\d{1,30}", value.strip(), re.ASCII):
+        value = int(value)
+    return retries(value, key)
+
+
+def _number(value: object, key: str) -> float:
+    try:
+        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not 0 <= number <= clock.MAX_DURATION:
+        raise InvalidInput(f"{key}: {value!s:.40} is not a number between 0 and {clock.MAX_DURATION:.0f}")
+    return _plain(number)
+
+
+def _duration(value: object, key: str) -> float:
+    return _plain(clock.seconds(value, key))
+
+
+def _size(value: object, key: str) -> int:
+    number: object = value
+    if isinstance(value, str):
+        match = _SIZE.fullmatch(value.strip())
+        if match is not None and len(match[1]) < 20:
+            number = int(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")
+    if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MAX_SIZE:
+        raise InvalidInput(f"{key}: {value!s:.40} is not a number of bytes (such as 1048576, 512M, 1GiB)")
+    return number
+
+
+def _plain(number: float) -> float:
+    return int(number) if number == int(number) else number
+
+
+_PARSERS: Mapping[str, Callable[[object, str], float]] = {
+    "max_retries": _whole,
+    "backoff_base": _number,
+    "backoff_max": _duration,
+    "job_timeout": _duration,
+    "kill_grace": _duration,
+    "stop_timeout": _duration,
+    "log_max_bytes": _size,
+    "busy_timeout": _duration,
+}

@@ -1,0 +1,101 @@
+"""What a store of jobs can do: the verbs that every database must pass the conformance tests for."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from queuectl.model import Attempt, Claim, Job, NewJob, Outcome
+from queuectl.retry import Verdict
+
+
+@dataclass(frozen=True)
+class Overview:
+    """The queue at a glance, all taken at one moment."""
+
+    counts: Mapping[str, int]
+    oldest_waiting: Job | None
+    next_scheduled: Job | None
+
+
+class Store(Protocol):
+    """A durable set of jobs. Times are microseconds since the epoch.
+
+    Verbs that take several jobs deal with all of them or, raising, with none. Every change of
+    a claimed job is fenced by ``(claim.seq, claim.number)``.
+    """
+
+    def add(self, jobs: Sequence[NewJob], now: int, max_retries: int) -> list[str]:
+        """Add jobs and return their ids. ``max_retries`` is for those that name none.
+
+        Raises :class:`~queuectl.errors.Conflict` when an id exists already.
+        """
+
+    def get(self, job_id: str) -> Job:
+        """One job. Raises :class:`~queuectl.errors.NoSuchJob`."""
+
+    def jobs(self, states: Collection[str] = (), limit: int | None = None) -> list[Job]:
+        """Jobs in the order they were added; of some states only, and at most ``limit``."""
+
+    def attempts(self, job_id: str) -> list[Attempt]:
+        """Every start of a job, oldest first, the running one last. Raises ``NoSuchJob``."""
+
+    def states(self, ids: Collection[str]) -> dict[str, str]:
+        """The states of those of ``ids`` that exist."""
+
+    def counts(self) -> dict[str, int]:
+        """How many jobs are in each state; every state is named."""
+
+    def overview(self) -> Overview:
+        """Counts, the ready job that waited longest, and the next that becomes ready by itself."""
+
+    def unsuccessful(self) -> frozenset[tuple[int, int]]:
+        """Job and start of every job that is dead or cancelled now."""
+
+    def cancel(self, ids: Sequence[str], now: int) -> list[str]:
+        """Cancel waiting jobs, ask for the end of running ones; returns the ids of the latter.
+
+        A job that is cancelled already is fine. Raises ``NoSuchJob``, and ``Conflict`` for a
+        job that ended otherwise.
+        """
+
+    def revive(self, ids: Sequence[str] | None, states: Collection[str], now: int) -> list[str]:
+        """Put jobs that are in one of ``states`` back to pending, all of them when ``ids`` is None.
+
+        Their charged attempts are reset to 0, their history stays. Returns their ids. Raises
+        ``NoSuchJob``, and ``Conflict`` for a job in another state.
+        """
+
+    def claim(self, worker: str, now: int) -> Claim | None:
+        """Take the first job that may run now, for ``worker``; None when there is none."""
+
+    def claims(self, workers: Collection[str] | None = None) -> list[Claim]:
+        """The jobs that some workers hold, or all when None."""
+
+    def is_cancel_requested(self, claim: Claim) -> bool:
+        """Whether somebody asked for the end of this very attempt."""
+
+    def holds(self, claim: Claim) -> bool:
+        """Whether the claim is still good: its attempt is the one that runs."""
+
+    def finish(
+        self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int, next_for: str | None = None
+    ) -> tuple[bool, Claim | None]:
+        """Record how an attempt ended, and claim the next job for worker ``next_for``, at one stroke.
+
+        Returns whether it was recorded (False: the claim was lost, nothing was changed) and the
+        next claim. A cancel that was asked for wins over every outcome.
+        """
+
+    def next_due(self) -> int | None:
+        """When the next scheduled or retried job becomes ready; None when there is none."""
+
+    def is_drained(self, now: int) -> bool:
+        """Whether nothing runs and nothing may run without further help, but for jobs scheduled for later."""
+
+    def version(self) -> int:
+        """Changes when another connection changed something; cheap."""
+
+    def close(self) -> None:
+        """Close this thread's connection. The store stays usable and opens another when asked."""

@@ -1,0 +1,51 @@
+"""SQLite's errors in a user's words."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from queuectl.errors import StoreBusy, StoreError
+
+_REASONS = (
+    ("locked", "is locked by another program"),
+    ("busy", "is locked by another program"),
+    ("full", "cannot grow: the disk is full"),
+    ("readonly", "is read-only"),
+    ("malformed", "is damaged: restore it from a backup, or save what 'sqlite3 FILE .recover' finds"),
+    ("not a database", "is not a database"),
+    ("unable to open", "cannot be opened"),
+    ("disk i/o", "cannot be read or written (disk I/O error)"),
+)
+
+
+@contextmanager
+def explained(path: str) -> Iterator[None]:
+    """Turn an error of SQLite into a :class:`StoreError` that names the database and the reason."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+
+
+def explain(error: sqlite3.Error, path: str) -> StoreError:
+    """The :class:`StoreError` that says what SQLite's error means for the database at ``path``."""
+    said = str(error).lower()
+    for sign, reason in _REASONS:
+        if sign in said:
+            kind = StoreBusy if sign in ("locked", "busy") else StoreError
+            return kind(f"the database {path} {_looked_at(path) or reason}")
+    return StoreError(f"the database {path}: {error}")
+
+
+def _looked_at(path: str) -> str | None:
+    """What SQLite's message leaves out, where a look at the file tells."""
+    if os.path.isdir(path):
+        return "is a directory"
+    if not os.path.exists(path):
+        return "is gone"
+    if not os.access(path, os.R_OK):
+        return "cannot be read: permission denied"
+    return None

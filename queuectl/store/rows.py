@@ -1,0 +1,96 @@
+"""Rows of the database as the model's values."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+
+from queuectl.clock import iso
+from queuectl.model import ENDED, PENDING, Attempt, Claim, Job
+
+
+def job_from(row: sqlite3.Row) -> Job:
+    """A row of ``jobs`` as a job."""
+    state = row["state"]
+    return Job(
+        id=row["id"],
+        command=row["command"],
+        state=state,
+        attempts=row["attempts"],
+        max_retries=row["max_retries"],
+        created_at=_time(row["created_at"]),
+        updated_at=_time(row["updated_at"]),
+        next_run_at=iso(row["next_run_at"]),
+        timeout=row["timeout"],
+        cwd=row["cwd"],
+        env=json.loads(row["env"]) if row["env"] else {},
+        worker=row["worker"],
+        started_at=None if state == PENDING else iso(row["started_at"]),
+        ended_at=iso(row["ended_at"]) if state in ENDED else None,
+        outcome=row["outcome"],
+        exit_code=row["exit_code"],
+        signal=row["signal"],
+        reason=row["reason"],
+        cancel_requested=bool(row["cancel_requested"]),
+    )
+
+
+def claim_from(row: sqlite3.Row) -> Claim:
+    """A row of ``jobs`` that was just claimed, or is held, as its claim."""
+    return Claim(
+        seq=row["seq"],
+        id=row["id"],
+        number=row["starts"],
+        attempts=row["attempts"],
+        max_retries=row["max_retries"],
+        command=row["command"],
+        cwd=row["cwd"],
+        env=json.loads(row["env"]) if row["env"] else {},
+        timeout=row["timeout"],
+        worker=row["worker"],
+        started_at=row["started_at"],
+    )
+
+
+def attempt_from(row: sqlite3.Row) -> Attempt:
+    """A row of ``attempts`` as an attempt that ended."""
+    return Attempt(
+        number=row["number"],
+        started_at=_time(row["started_at"]),
+        ended_at=iso(row["ended_at"]),
+        outcome=row["outcome"],
+        exit_code=row["exit_code"],
+        signal=row["signal"],
+        reason=row["reason"],
+        worker=row["worker"],
+        cpu_seconds=row["cpu_seconds"],
+        max_rss_bytes=row["max_rss_bytes"],
+        log_offset=row["log_offset"],
+        log_bytes=row["log_bytes"],
+        leftover=tuple(json.loads(row["leftover"])) if row["leftover"] else (),
+    )
+
+
+def running_attempt(row: sqlite3.Row) -> Attempt:
+    """The attempt that a processing job is in."""
+    return Attempt(
+        number=row["starts"],
+        started_at=_time(row["started_at"]),
+        ended_at=None,
+        outcome=None,
+        exit_code=None,
+        signal=None,
+        reason=None,
+        worker=row["worker"],
+        cpu_seconds=None,
+        max_rss_bytes=None,
+        log_offset=None,
+        log_bytes=None,
+        leftover=(),
+    )
+
+
+def _time(micros: int) -> str:
+    text = iso(micros)
+    assert text is not None
+    return text

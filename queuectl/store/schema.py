@@ -1,0 +1,136 @@
+"""Making a database, bringing an older one up to date, and refusing what is none of ours."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import quote
+
+from filelock import FileLock, Timeout
+
+from queuectl import files
+from queuectl.errors import StoreBusy, StoreError
+from queuectl.home import Home
+from queuectl.store import queries
+from queuectl.store.failures import explained
+
+APPLICATION_ID = 0x51435431
+"""Stands in the database's header and tells it from every other program's."""
+
+
+def latest() -> int:
+    """The version of the schema that this program writes."""
+    return queries.migrations()[-1][0]
+
+
+def create(home: Home, busy_timeout: float, *, anew: bool) -> bool:
+    """Make the queue's database, unless it exists; whether it was made.
+
+    It is built beside its place and moved there whole, so that nobody ever sees half of it. Without
+    ``anew``, raises :class:`StoreError` where the home shows that its database was lost.
+    """
+    home.check_sole_database()
+    home.make_directories()
+    with locked(home, busy_timeout):
+        home.check_sole_database()
+        if home.exists:
+            return False
+        if not anew and home.shows_former_queue():
+            raise StoreError(
+                f"{home.database} is gone, but {home.directory} shows that a queue was there: "
+                "restore it, or start anew with 'queuectl init'"
+            )
+        _build(home)
+        home.mark()
+        return True
+
+
+@contextmanager
+def locked(home: Home, busy_timeout: float) -> Iterator[None]:
+    """Keep others from making this home or writing its settings meanwhile."""
+    try:
+        files.make_private_directory(home.run)
+        with FileLock(home.lock, timeout=busy_timeout, mode=files.PRIVATE_FILE):
+            yield
+    except Timeout as error:
+        raise StoreBusy(f"{home.lock} is held by another process") from error
+    except OSError as error:
+        raise StoreError(f"cannot write in {home.directory}: {error.strerror or error}") from error
+
+
+def _build(home: Home) -> None:
+    temporary = os.path.join(home.run, ".new.db")
+    leftovers = [
+        os.path.join(home.directory, os.path.basename(home.database) + end) for end in ("-wal", "-shm", "-journal")
+    ]
+    for path in (temporary, f"{temporary}-wal", f"{temporary}-shm", *leftovers):
+        files.remove(path)
+    os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, files.PRIVATE_FILE))
+    os.chmod(temporary, files.PRIVATE_FILE)
+    with explained(home.database):
+        connection = sqlite3.connect(uri(temporary), uri=True, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            migrate(connection)
+        finally:
+            connection.close()
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+    os.rename(temporary, home.database)
+    files.sync_directory(home.directory)
+
+
+def check(connection: sqlite3.Connection, path: str) -> None:
+    """Make sure that an open database is a queue, and bring it up to date.
+
+    Raises :class:`StoreError` for another program's database, an empty file, or a newer version.
+    """
+    application, version = (
+        connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+    )
+    if application != APPLICATION_ID:
+        raise StoreError(f"{path} is not a queue's database")
+    if version > latest():
+        raise StoreError(
+            f"{path} was written by a newer queuectl (schema {version}; this one knows {latest()}): upgrade queuectl"
+        )
+    if version < latest():
+        migrate(connection)
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Run the migrations that a database lacks, in one transaction."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        for number, script in queries.migrations():
+            if number > version:
+                for statement in _statements(script):
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {max(latest(), version)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.rollback()
+        raise
+
+
+def uri(path: str) -> str:
+    """The address of a database that must exist: SQLite never makes one by itself."""
+    return f"file:{quote(path)}?mode=rw"
+
+
+def _statements(script: str) -> list[str]:
+    found: list[str] = []
+    pending = ""
+    for line in script.splitlines(keepends=True):
+        pending += line
+        if sqlite3.complete_statement(pending):
+            found.append(pending)
+            pending = ""
+    return found

@@ -1,0 +1,124 @@
+-- Every query of the SQLite store, by name. Jobs are added in bulk, claimed one at a time.
+
+-- name: last_seq
+-- The highest seq ever given out; rows that were deleted count.
+SELECT seq FROM sqlite_sequence WHERE name = 'jobs';
+
+-- name: has_id
+SELECT 1 FROM jobs WHERE id = ?;
+
+-- name: add
+INSERT INTO jobs (seq, id, command, cwd, env, timeout, max_retries, lane, due, next_run_at, created_at, updated_at)
+VALUES (:seq, :id, :command, :cwd, :env, :timeout, :max_retries, :lane, :due, :next_run_at, :now, :now);
+
+-- name: get
+SELECT * FROM jobs WHERE id = ?;
+
+-- name: list_all
+SELECT * FROM jobs ORDER BY seq LIMIT :limit;
+
+-- name: list_by_state
+SELECT * FROM jobs WHERE state = :state ORDER BY seq LIMIT :limit;
+
+-- name: states_of
+-- What became of these jobs, by id (a JSON array): enough to wait for them.
+SELECT id, state FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: counts
+SELECT state, count(*) AS jobs FROM jobs GROUP BY state;
+
+-- name: unsuccessful
+-- Which starts ended badly so far; a wait for everything compares before and after.
+SELECT seq, starts FROM jobs WHERE state IN ('dead', 'cancelled');
+
+-- name: attempts
+SELECT * FROM attempts WHERE job_seq = ? ORDER BY number;
+
+-- name: is_work_ready
+-- Whether a claim is worth taking the write lock for.
+SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 0)
+    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
+    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now);
+
+-- name: promote
+-- Jobs whose time has come are ready. Bounded, so that one claim stays short.
+UPDATE jobs SET lane = 0
+WHERE seq IN (SELECT seq FROM jobs WHERE lane = 1 AND due <= :now ORDER BY due LIMIT 500)
+   OR seq IN (SELECT seq FROM jobs WHERE lane = 2 AND due <= :now ORDER BY due LIMIT 500);
+
+-- name: is_any_due
+SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
+    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now);
+
+-- name: claim
+-- Take the first ready job. Its attempt begins no earlier than its last one ended, whatever the wall clock does.
+UPDATE jobs
+SET state = 'processing', lane = NULL, next_run_at = NULL, worker = :worker,
+    attempts = attempts + 1, starts = starts + 1,
+    started_at = max(:now, coalesce(ended_at, 0)), updated_at = :now
+WHERE seq = (SELECT seq FROM jobs WHERE lane = 0 ORDER BY priority DESC, due, seq LIMIT 1)
+RETURNING *;
+
+-- name: claimed_by
+-- The claims of some workers (a JSON array of names), or of all.
+SELECT * FROM jobs
+WHERE state = 'processing' AND (:workers IS NULL OR worker IN (SELECT value FROM json_each(:workers)));
+
+-- name: is_cancel_requested
+SELECT cancel_requested FROM jobs WHERE seq = :seq AND state = 'processing' AND starts = :number;
+
+-- name: finish
+-- Record how an attempt ended, unless the claim was lost. A cancel that was confirmed wins over any outcome.
+UPDATE jobs
+SET state = iif(cancel_requested, 'cancelled', :state),
+    lane = iif(cancel_requested, NULL, :lane),
+    due = coalesce(:due, due),
+    next_run_at = iif(cancel_requested, NULL, :next_run_at),
+    attempts = attempts - :refund,
+    worker = NULL, ended_at = max(:ended_at, started_at), updated_at = :now,
+    outcome = iif(cancel_requested AND :outcome <> 'crashed', 'cancelled', :outcome),
+    exit_code = :exit_code, signal = :signal, reason = :reason
+WHERE seq = :seq AND state = 'processing' AND starts = :number
+RETURNING started_at, ended_at, outcome, state;
+
+-- name: add_attempt
+INSERT INTO attempts (job_seq, number, started_at, ended_at, outcome, exit_code, signal, reason, worker,
+                      cpu_seconds, max_rss_bytes, log_offset, log_bytes, leftover)
+VALUES (:seq, :number, :started_at, :ended_at, :outcome, :exit_code, :signal, :reason, :worker,
+        :cpu_seconds, :max_rss_bytes, :log_offset, :log_bytes, :leftover);
+
+-- name: cancel_waiting
+UPDATE jobs
+SET state = 'cancelled', lane = NULL, next_run_at = NULL, updated_at = :now, reason = 'cancelled while it waited'
+WHERE id = :id AND state = 'pending';
+
+-- name: cancel_running
+UPDATE jobs SET cancel_requested = 1, updated_at = :now WHERE id = :id AND state = 'processing' AND NOT cancel_requested;
+
+-- name: revive
+-- Run an ended job again: retries start anew, the history stays.
+UPDATE jobs
+SET state = 'pending', lane = 0, due = :now, next_run_at = NULL, attempts = 0, cancel_requested = 0,
+    outcome = NULL, exit_code = NULL, signal = NULL, reason = NULL, updated_at = :now
+WHERE id = :id AND state IN (SELECT value FROM json_each(:states));
+
+-- name: next_due
+-- When the next job becomes ready by itself.
+SELECT min(due) FROM (
+    SELECT min(due) AS due FROM jobs WHERE lane = 1
+    UNION ALL
+    SELECT min(due) FROM jobs WHERE lane = 2);
+
+-- name: has_work_left
+-- What a drain waits for: ready and running jobs, and retries in back-off.
+SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 0)
+    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2)
+    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
+    OR EXISTS (SELECT 1 FROM jobs WHERE state = 'processing');
+
+-- name: oldest_waiting
+-- By order of enqueue, which the state's index has for nothing.
+SELECT * FROM jobs WHERE state = 'pending' AND lane = 0 ORDER BY seq LIMIT 1;
+
+-- name: next_scheduled
+SELECT * FROM jobs WHERE lane IN (1, 2) ORDER BY due LIMIT 1;

@@ -1,0 +1,245 @@
+"""The store in one SQLite file. Each verb is one transaction over named queries."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import asdict
+from heapq import merge
+
+from queuectl import clock
+from queuectl.errors import Conflict, NoSuchJob
+from queuectl.model import CANCELLED, PENDING, PROCESSING, STATES, Attempt, Claim, Job, NewJob, Outcome
+from queuectl.retry import Verdict
+from queuectl.store import queries
+from queuectl.store.base import Overview
+from queuectl.store.connection import Connections
+from queuectl.store.failures import explained
+from queuectl.store.rows import attempt_from, claim_from, job_from, running_attempt
+
+READY, SCHEDULED, BACK_OFF = 0, 1, 2
+
+
+class SQLiteStore:
+    """A :class:`~queuectl.store.base.Store` in the SQLite database at ``path``, which must exist.
+
+    ``durable`` False is for workers: a power loss may undo the last moments of what they
+    recorded, so that a job runs once more; nothing that a user was told is affected.
+    """
+
+    def __init__(self, path: str, busy_timeout: float, *, durable: bool = True) -> None:
+        self.path = path
+        self._connections = Connections(path, busy_timeout, synchronous="FULL" if durable else "NORMAL")
+        self._sql = queries.load()
+
+    def add(self, jobs: Sequence[NewJob], now: int, max_retries: int) -> list[str]:
+        given = _distinct(job.id for job in jobs if job.id is not None)
+        with self._connections.transaction() as connection:
+            for job_id in given:
+                if connection.execute(self._sql["has_id"], (job_id,)).fetchone():
+                    raise Conflict(f"job {job_id} exists already")
+            spare = self._free_numbers(connection, given)
+            rows = [_row(job, *next(spare), now, max_retries) for job in jobs]
+            connection.executemany(self._sql["add"], rows)
+        return [str(row["id"]) for row in rows]
+
+    def _free_numbers(self, connection: sqlite3.Connection, taken: Collection[str]) -> Iterator[tuple[int, str]]:
+        """Numbers never given out before, each with an id that nobody uses."""
+        last = connection.execute(self._sql["last_seq"]).fetchone()
+        seq = last[0] if last else 0
+        while True:
+            seq += 1
+            if str(seq) not in taken and not connection.execute(self._sql["has_id"], (str(seq),)).fetchone():
+                yield seq, str(seq)
+
+    def get(self, job_id: str) -> Job:
+        return job_from(self._row(job_id))
+
+    def _row(self, job_id: str) -> sqlite3.Row:
+        row: sqlite3.Row | None = self._read("get", (job_id,)).fetchone()
+        if row is None:
+            raise NoSuchJob(f"no job {job_id[:130]}")
+        return row
+
+    def jobs(self, states: Collection[str] = (), limit: int | None = None) -> list[Job]:
+        most = -1 if limit is None else limit
+        if not states:
+            return [job_from(row) for row in self._read("list_all", {"limit": most})]
+        with self._connections.snapshot() as connection:
+            found = [
+                connection.execute(self._sql["list_by_state"], {"state": state, "limit": most}).fetchall()
+                for state in set(states)
+            ]
+        rows = list(merge(*found, key=lambda row: row["seq"]))
+        return [job_from(row) for row in (rows if limit is None else rows[:limit])]
+
+    def attempts(self, job_id: str) -> list[Attempt]:
+        with self._connections.snapshot():
+            row = self._row(job_id)
+            ended = [attempt_from(each) for each in self._read("attempts", (row["seq"],))]
+        return [*ended, running_attempt(row)] if row["state"] == PROCESSING else ended
+
+    def states(self, ids: Collection[str]) -> dict[str, str]:
+        return dict(tuple(row) for row in self._read("states_of", {"ids": json.dumps(list(ids))}))
+
+    def counts(self) -> dict[str, int]:
+        return self._counted(self._read("counts"))
+
+    @staticmethod
+    def _counted(rows: Iterable[sqlite3.Row]) -> dict[str, int]:
+        return {**dict.fromkeys(STATES, 0), **dict(tuple(row) for row in rows)}
+
+    def overview(self) -> Overview:
+        with self._connections.snapshot() as connection:
+            counts = self._counted(connection.execute(self._sql["counts"]))
+            oldest = connection.execute(self._sql["oldest_waiting"]).fetchone()
+            upcoming = connection.execute(self._sql["next_scheduled"]).fetchone()
+        return Overview(counts, job_from(oldest) if oldest else None, job_from(upcoming) if upcoming else None)
+
+    def unsuccessful(self) -> frozenset[tuple[int, int]]:
+        return frozenset(tuple(row) for row in self._read("unsuccessful"))
+
+    def cancel(self, ids: Sequence[str], now: int) -> list[str]:
+        running = []
+        with self._connections.transaction() as connection:
+            for job_id in dict.fromkeys(ids):
+                state = self._row(job_id)["state"]
+                if state == PENDING:
+                    connection.execute(self._sql["cancel_waiting"], {"id": job_id, "now": now})
+                elif state == PROCESSING:
+                    connection.execute(self._sql["cancel_running"], {"id": job_id, "now": now})
+                    running.append(job_id)
+                elif state != CANCELLED:
+                    raise Conflict(f"job {job_id} has ended already: it is {state}")
+        return running
+
+    def revive(self, ids: Sequence[str] | None, states: Collection[str], now: int) -> list[str]:
+        with self._connections.transaction() as connection:
+            chosen = (
+                [job.id for job in self._of_states(connection, states)] if ids is None else list(dict.fromkeys(ids))
+            )
+            for job_id in chosen:
+                values = {"id": job_id, "states": json.dumps(list(states)), "now": now}
+                if connection.execute(self._sql["revive"], values).rowcount == 0:
+                    state = self._row(job_id)["state"]
+                    raise Conflict(f"job {job_id} is {state}, not {' or '.join(states)}")
+        return chosen
+
+    def _of_states(self, connection: sqlite3.Connection, states: Collection[str]) -> list[Job]:
+        rows = [
+            row
+            for state in states
+            for row in connection.execute(self._sql["list_by_state"], {"state": state, "limit": -1})
+        ]
+        return [job_from(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
+
+    def claim(self, worker: str, now: int) -> Claim | None:
+        if not self._read("is_work_ready", {"now": now}).fetchone()[0]:
+            return None
+        with self._connections.transaction() as connection:
+            return self._claim(connection, worker, now)
+
+    def _claim(self, connection: sqlite3.Connection, worker: str, now: int) -> Claim | None:
+        if connection.execute(self._sql["is_any_due"], {"now": now}).fetchone()[0]:
+            connection.execute(self._sql["promote"], {"now": now})
+        row = connection.execute(self._sql["claim"], {"worker": worker, "now": now}).fetchone()
+        return claim_from(row) if row else None
+
+    def claims(self, workers: Collection[str] | None = None) -> list[Claim]:
+        names = None if workers is None else json.dumps(list(workers))
+        return [claim_from(row) for row in self._read("claimed_by", {"workers": names})]
+
+    def is_cancel_requested(self, claim: Claim) -> bool:
+        row = self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}).fetchone()
+        return bool(row and row[0])
+
+    def holds(self, claim: Claim) -> bool:
+        return self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}).fetchone() is not None
+
+    def finish(
+        self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int, next_for: str | None = None
+    ) -> tuple[bool, Claim | None]:
+        with self._connections.transaction() as connection:
+            recorded = self._finish(connection, claim, outcome, verdict, ended_at, now)
+            return recorded, self._claim(connection, next_for, now) if next_for is not None else None
+
+    def _finish(
+        self, connection: sqlite3.Connection, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int
+    ) -> bool:
+        values = asdict(outcome) | {
+            "seq": claim.seq,
+            "number": claim.number,
+            "worker": claim.worker,
+            "outcome": outcome.kind,
+            "leftover": json.dumps(outcome.leftover) if outcome.leftover else None,
+            "state": verdict.state,
+            "refund": 0 if verdict.charged else 1,
+            "ended_at": ended_at,
+            "now": now,
+        }
+        values |= _waiting(verdict, now)
+        row = connection.execute(self._sql["finish"], values).fetchone()
+        if row is None:
+            return False
+        connection.execute(
+            self._sql["add_attempt"], values | {key: row[key] for key in ("started_at", "ended_at", "outcome")}
+        )
+        return True
+
+    def next_due(self) -> int | None:
+        due: int | None = self._read("next_due").fetchone()[0]
+        return due
+
+    def is_drained(self, now: int) -> bool:
+        return not self._read("has_work_left", {"now": now}).fetchone()[0]
+
+    def version(self) -> int:
+        connection = self._connections.get()
+        with explained(self.path):
+            version: int = connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def close(self) -> None:
+        self._connections.close()
+
+    def _read(self, name: str, values: dict[str, object] | tuple[object, ...] = ()) -> sqlite3.Cursor:
+        connection = self._connections.get()
+        with explained(self.path):
+            return connection.execute(self._sql[name], values)
+
+
+def _distinct(ids: Iterable[str]) -> set[str]:
+    seen: set[str] = set()
+    for job_id in ids:
+        if job_id in seen:
+            raise Conflict(f"job {job_id} is there twice in what was to be added")
+        seen.add(job_id)
+    return seen
+
+
+def _row(job: NewJob, seq: int, spare_id: str, now: int, max_retries: int) -> dict[str, object]:
+    starts_at = clock.after(now, job.delay) if job.delay else job.run_at
+    return {
+        "seq": seq,
+        "id": job.id if job.id is not None else spare_id,
+        "command": job.command,
+        "cwd": job.cwd,
+        "env": json.dumps(dict(job.env)) if job.env else None,
+        "timeout": job.timeout,
+        "max_retries": max_retries if job.max_retries is None else job.max_retries,
+        "lane": READY if starts_at is None or starts_at <= now else SCHEDULED,
+        "due": now if starts_at is None else starts_at,
+        "next_run_at": starts_at,
+        "now": now,
+    }
+
+
+def _waiting(verdict: Verdict, now: int) -> dict[str, int | None]:
+    """Where a job waits after an attempt. A job that was handed back keeps its place in the order."""
+    if verdict.state != PENDING:
+        return {"lane": None, "due": None, "next_run_at": None}
+    if verdict.delay is None:
+        return {"lane": READY, "due": None, "next_run_at": None}
+    due = clock.after(now, verdict.delay)
+    return {"lane": BACK_OFF if due > now else READY, "due": due, "next_run_at": due}

@@ -1,0 +1,66 @@
+"""Waiting for jobs to end, without asking the database more often than it changes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+from queuectl.errors import NoSuchJob
+from queuectl.model import COMPLETED, PENDING, PROCESSING, STATES
+from queuectl.store.base import Store
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
+"""Seconds between two looks: the first while jobs end one after the other, the second when nothing happens."""
+
+
+class Watch:
+    """Jobs that somebody waits for. Looks only when the database changed."""
+
+    def __init__(self, store: Store, ids: Collection[str] | None) -> None:
+        self._store = store
+        self._ids = None if ids is None else list(dict.fromkeys(ids))
+        self._before = store.unsuccessful() if self._ids is None else frozenset()
+        self._version = store.version()
+        self._interval = _SHORTEST_PAUSE
+        self.counts: dict[str, int] = {}
+        self._count()
+        if self._ids is not None and sum(self.counts.values()) < len(self._ids):
+            known = store.states(self._ids)
+            missing = [job_id for job_id in self._ids if job_id not in known]
+            raise NoSuchJob(f"no job {', '.join(missing)[:130]}")
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that is watched waits or runs any more."""
+        return self.counts[PENDING] + self.counts[PROCESSING] == 0
+
+    @property
+    def all_completed(self) -> bool:
+        """Whether all that was watched completed; of all jobs, whether none newly ended otherwise."""
+        if self._ids is None:
+            return self._store.unsuccessful() <= self._before
+        return self.counts[COMPLETED] == len(self._ids)
+
+    def pause(self, longest: float) -> None:
+        """Sleep a little: 5 to 100 ms, less while things change, and at most ``longest`` seconds."""
+        time.sleep(max(0.0, min(self._interval, longest)))
+
+    def look(self) -> None:
+        """Bring ``counts`` up to date."""
+        version = self._store.version()
+        if version == self._version:
+            self._interval = min(self._interval * 1.5, _LONGEST_PAUSE)
+            return
+        self._version, self._interval = version, _SHORTEST_PAUSE
+        self._count()
+
+    def _count(self) -> None:
+        if self._ids is None:
+            self.counts = self._store.counts()
+            return
+        self.counts = dict.fromkeys(STATES, 0)
+        for state in self._store.states(self._ids).values():
+            self.counts[state] += 1
+
+
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
