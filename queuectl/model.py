@@ -177,10 +177,8 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
     )
 
 
-_JOB_KEYS = frozenset(
-    ("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env")
-    + ("state", "attempts", "created_at", "updated_at", "next_run_at")
-)
+_FRESH_KEYS = ("state", "attempts", "created_at", "updated_at", "next_run_at")
+_JOB_KEYS = frozenset(("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env", *_FRESH_KEYS))
 
 
 def job_id(value: object) -> str:

@@ -94,6 +94,30 @@ def stamp(path: str) -> tuple[int, int, int] | None:
     return status.st_ino, status.st_mtime_ns, status.st_size
 
 
+class Live:
+    """The settings of a queue that is being worked on: read again whenever the file changed.
+
+    A file that is broken leaves the last good settings in force; ``complain`` hears of it once.
+    """
+
+    def __init__(self, path: str, complain: Callable[[str], None]) -> None:
+        self._path = path
+        self._complain = complain
+        self._stamp = stamp(path)
+        self._settings = load(path)
+
+    def current(self) -> Settings:
+        """The settings in force now."""
+        now = stamp(self._path)
+        if now != self._stamp:
+            self._stamp = now
+            try:
+                self._settings = load(self._path)
+            except InvalidInput as error:
+                self._complain(f"{error}; the settings read before stay in force")
+        return self._settings
+
+
 def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8") as file:

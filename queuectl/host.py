@@ -1,0 +1,165 @@
+"""The processes that a supervisor forks: a worker, the host of worker threads, a keeper."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import signal
+import socket
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+
+from queuectl import files, pidfile, slot
+from queuectl.api import open_store
+from queuectl.cgroup import WorkerGroups
+from queuectl.home import Home
+from queuectl.inbox import Inbox
+from queuectl.keeper import KeeperRunner, keep
+from queuectl.link import DRAINED, FAREWELL, WorkerLink
+from queuectl.proctree import become_subreaper
+from queuectl.runner import LocalRunner, Runner
+from queuectl.worker import Worker
+
+logger = logging.getLogger(__name__)
+
+STORE_PATIENCE = 5.0
+"""Seconds that a worker waits for a locked database before it gives a sign of life and tries again."""
+FAILED_TO_RUN = 70
+"""Exit status of a process that met an error of our own (EX_SOFTWARE of sysexits.h)."""
+
+_WOKEN_BY_CHILDREN = (signal.SIGCHLD,)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What all workers of a supervisor have in common."""
+
+    home: Home
+    groups: WorkerGroups
+    drain: bool
+
+
+def fork(main: Callable[[], None], title: str, keep_open: Collection[int]) -> int:
+    """Fork a child that runs ``main`` and exits; returns its PID.
+
+    The child has its own session, so that a terminal's signals reach the supervisor alone,
+    default signals, and no descriptor but 0 to 2, the log's and ``keep_open``: above all not the
+    supervisor's lock.
+    """
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    try:
+        pid = os.fork()
+        if pid == 0:
+            _live(main, title, keep_open)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    return pid
+
+
+def _live(main: Callable[[], None], title: str, keep_open: Collection[int]) -> None:
+    status = FAILED_TO_RUN
+    try:
+        os.setsid()
+        _drop_signal_handlers()
+        _close_descriptors({0, 1, 2, *keep_open, *log_descriptors()})
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())
+        set_title(title)
+        main()
+        status = 0
+    except BaseException:
+        logger.exception("%s failed", title)
+    finally:
+        # Never back into the parent's frames, nor through its clean-up.
+        os._exit(status)
+
+
+def run_worker(terms: Terms, number: int, line: socket.socket) -> None:
+    """A worker process: it is the subreaper of its jobs."""
+    become_subreaper()
+    name = f"worker-{number}"
+    pidfile.write(terms.home.worker_pid(number), pidfile.myself(), "worker")
+    terms.groups.enter(name)
+    signals = Inbox(_WOKEN_BY_CHILDREN)
+    runner = LocalRunner(slot.Slot(terms.home.slot(name)))
+    _work(terms, name, runner, WorkerLink(line, signals))
+    files.remove(terms.home.worker_pid(number))
+
+
+def run_keeper(terms: Terms, number: int, descriptor: int) -> None:
+    """A keeper process: it runs the jobs of one worker thread, and is their subreaper."""
+    become_subreaper()
+    name = f"worker-{number}"
+    terms.groups.enter(name)
+    keep(descriptor, slot.Slot(terms.home.slot(name)), Inbox(_WOKEN_BY_CHILDREN))
+
+
+def run_threads(terms: Terms, control: socket.socket) -> None:
+    """The process of all worker threads; the supervisor sends each one's line and keeper over ``control``."""
+    pidfile.write(terms.home.worker_pid(1), pidfile.myself(), "workers")
+    threads: list[threading.Thread] = []
+    while True:
+        message, descriptors, _, _ = socket.recv_fds(control, 64, 2)
+        if not message:
+            break
+        line, keeper = descriptors
+        thread = threading.Thread(target=_run_thread, args=(terms, message.decode(), line, keeper))
+        thread.start()
+        threads.append(thread)
+    for thread in threads:
+        thread.join()
+    files.remove(terms.home.worker_pid(1))
+
+
+def _run_thread(terms: Terms, name: str, line: int, keeper: int) -> None:
+    try:
+        runner = KeeperRunner(keeper, terms.home.slot(name))
+        _work(terms, name, runner, WorkerLink(socket.socket(fileno=line)))
+        runner.close()
+    except BaseException:
+        logger.exception("%s failed", name)
+        # A thread that is gone would leave its job claimed: the supervisor puts all of them right.
+        os._exit(FAILED_TO_RUN)
+
+
+def _work(terms: Terms, name: str, runner: Runner, link: WorkerLink) -> None:
+    store = open_store(terms.home, STORE_PATIENCE, durable=False)
+    drained = Worker(name, terms.home, store, runner, link, drain=terms.drain).run()
+    store.close()
+    link.close(DRAINED if drained else FAREWELL)
+
+
+def set_title(title: str) -> None:
+    """What ``ps`` shows. No command of a job is ever in it."""
+    import setproctitle
+
+    setproctitle.setproctitle(f"queuectl: {title}")
+
+
+def log_descriptors() -> set[int]:
+    """The descriptors that logging writes to."""
+    streams = (getattr(handler, "stream", None) for handler in logging.getLogger("queuectl").handlers)
+    return {stream.fileno() for stream in streams if stream is not None}
+
+
+def _drop_signal_handlers() -> None:
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if callable(signal.getsignal(number)):
+            signal.signal(number, signal.SIG_DFL)
+
+
+def _close_descriptors(spared: set[int]) -> None:
+    for descriptor in _open_descriptors() - spared:
+        try:
+            os.close(descriptor)
+        except OSError:
+            continue  # the one that listed the others
+
+
+def _open_descriptors() -> set[int]:
+    for folder in ("/proc/self/fd", "/dev/fd"):
+        if os.path.isdir(folder):
+            return {int(name) for name in os.listdir(folder)}
+    return set(range(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))

@@ -1,0 +1,102 @@
+"""Thread mode: one process runs several workers, and each has a keeper, a small process that runs its jobs.
+
+Threads of one process could not tell whose orphans it adopts; a keeper can, for it is the
+subreaper of one job at a time. Supervisors fork keepers (they have one thread) and hand their
+sockets on to the threads.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import select
+from multiprocessing.connection import Connection
+
+from queuectl import slot
+from queuectl.inbox import Inbox
+from queuectl.model import Outcome
+from queuectl.runner import ABANDON, Assignment, LocalRunner, Order, Orders
+
+
+class KeeperRunner:
+    """Has a keeper run the attempts; ``descriptor`` is the socket to it. ``note`` is the slot it writes."""
+
+    def __init__(self, descriptor: int, note: str) -> None:
+        self._keeper: Connection[object, object] = Connection(descriptor)
+        self._note = note
+
+    def run(self, task: Assignment, orders: Orders) -> Outcome:
+        self._welcome(orders.new_keeper())
+        try:
+            self._keeper.send(task)
+            return self._await_outcome(orders)
+        except (EOFError, OSError):
+            return self._outlive_keeper(task, orders)
+
+    def close(self) -> None:
+        """Let the keeper go."""
+        self._keeper.close()
+
+    def _await_outcome(self, orders: Orders) -> Outcome:
+        while True:
+            order = orders.wait(None, (self._keeper.fileno(),))
+            if order is not None:
+                self._keeper.send(order)
+            if self._keeper.poll(0):
+                outcome = self._keeper.recv()
+                assert isinstance(outcome, Outcome)
+                return outcome
+
+    def _outlive_keeper(self, task: Assignment, orders: Orders) -> Outcome:
+        """The keeper died: what it ran has ended once the supervisor sends another."""
+        while (descriptor := orders.new_keeper()) is None and not orders.is_abandoned:
+            orders.wait(None)
+        self._welcome(descriptor)
+        return slot.crashed(self._note, task.seq, task.number, task.log, "its keeper process died")
+
+    def _welcome(self, descriptor: int | None) -> None:
+        if descriptor is not None:
+            self._keeper.close()
+            self._keeper = Connection(descriptor)
+
+
+def keep(descriptor: int, note: slot.Slot, signals: Inbox) -> None:
+    """A keeper's life: run what comes over the socket until its other end closes."""
+    connection: Connection[object, object] = Connection(descriptor)
+    runner = LocalRunner(note)
+    # The other end is gone: there is nobody to tell, and the supervisor has heard of it.
+    with contextlib.suppress(EOFError, OSError):
+        while True:
+            task = connection.recv()
+            assert isinstance(task, Assignment)
+            outcome = runner.run(task, _OrdersFrom(connection, signals))
+            connection.send(outcome)
+
+
+class _OrdersFrom:
+    """Orders as a keeper hears them from its thread; the thread's death is one of them."""
+
+    is_abandoned = False
+
+    def __init__(self, connection: Connection[object, object], signals: Inbox) -> None:
+        self._connection = connection
+        self._signals = signals
+        self._alone = False
+
+    def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> Order | None:
+        poll = select.poll()
+        for descriptor in (self._signals.fileno(), *also, *(() if self._alone else (self._connection.fileno(),))):
+            poll.register(descriptor, select.POLLIN)
+        poll.poll(None if timeout is None else 1000 * max(0.0, timeout))
+        self._signals.take()
+        if self._alone or not self._connection.poll(0):
+            return None
+        try:
+            order = self._connection.recv()
+        except (EOFError, OSError):
+            self._alone = True
+            return ABANDON
+        assert isinstance(order, Order)
+        return order
+
+    def new_keeper(self) -> int | None:
+        return None

@@ -1,0 +1,209 @@
+"""What dead workers left behind: found by every mark there is, ended, and only then given on."""
+
+from __future__ import annotations
+
+import glob
+import logging
+import os
+import signal
+import time
+from collections.abc import Collection, Iterable
+
+from queuectl import files, pidfile, slot
+from queuectl.cgroup import WorkerGroups
+from queuectl.clock import Clock
+from queuectl.home import Home
+from queuectl.pidfile import Identity
+from queuectl.retry import judge
+from queuectl.runner import UNKILLABLE_WAIT
+from queuectl.settings import Settings
+from queuectl.store.base import Store
+
+logger = logging.getLogger(__name__)
+
+_OWN_PACE = 1.0
+"""Seconds that workers without a supervisor get to end their jobs themselves."""
+_ROUND = 0.02
+
+
+def rescue(
+    home: Home, store: Store, settings: Settings, clock: Clock, workers: Collection[str] | None, why: str
+) -> int:
+    """Record the attempts of dead workers (all, when None) as ``crashed``; how many there were.
+
+    Nothing of them may live any more. A job with retries left goes back in the queue.
+    """
+    rescued = 0
+    for claim in store.claims(workers):
+        outcome = slot.crashed(home.slot(claim.worker), claim.seq, claim.number, home.log(claim.id), why)
+        verdict = judge(outcome.kind, claim.attempts, claim.max_retries, settings.backoff_base, settings.backoff_max)
+        now = clock.now()
+        recorded, _ = store.finish(claim, outcome, verdict, now, now)
+        if recorded:
+            rescued += 1
+            logger.warning("job %s: attempt %d crashed: %s", claim.id, claim.number, why)
+    return rescued
+
+
+def end_all(home: Home) -> tuple[str, ...]:
+    """End every process that a former supervisor's workers left; the names of what cannot be ended.
+
+    The caller holds the supervisor's lock, so none of them is anybody's worker any more.
+    """
+    _let_workers_end(home)
+    groups = WorkerGroups.noted(home)
+    marks = _Marks(home)
+    deadline = time.monotonic() + UNKILLABLE_WAIT
+    while True:
+        spare = _own_line()
+        bearers = {pid: started for pid, started in marks.bearers().items() if pid not in spare}
+        left = bearers.keys() | groups.members() - spare
+        if not left or time.monotonic() > deadline:
+            break
+        groups.kill(spare)
+        for pid, started in bearers.items():
+            pidfile.send_signal(pid, started, signal.SIGKILL)
+        time.sleep(_ROUND)
+    groups.remove()
+    for path in _worker_pid_files(home):
+        files.remove(path)
+    return tuple(f"{pid} ({_name(pid)})" for pid in sorted(left))
+
+
+def forget(home: Home) -> None:
+    """Remove the notes about what workers ran, once nothing of it is left and all is recorded."""
+    for path in _slots(home):
+        files.remove(path)
+
+
+def _let_workers_end(home: Home) -> None:
+    """Workers notice their supervisor's death, end their jobs and record it; after a second they are killed."""
+    deadline = time.monotonic() + _OWN_PACE
+    while live_workers(home) and time.monotonic() < deadline:
+        time.sleep(_ROUND)
+    for identity in live_workers(home):
+        pidfile.send_signal(identity.pid, identity.started, signal.SIGKILL)
+
+
+def live_workers(home: Home) -> list[Identity]:
+    """The workers whose PID files name a process that lives."""
+    named = map(pidfile.read, _worker_pid_files(home))
+    return [identity for identity in named if identity is not None and identity.lives]
+
+
+def _worker_pid_files(home: Home) -> list[str]:
+    return glob.glob(os.path.join(glob.escape(home.run), "worker-*.pid"))
+
+
+class _Marks:
+    """Tells whether a process belongs to a job of this queue's dead workers, by all but control groups."""
+
+    def __init__(self, home: Home) -> None:
+        noted = [running for running in map(slot.read, _slots(home)) if running is not None]
+        self._noted = [running.identity for running in noted if running.identity.is_here]
+        self._any = bool(_slots(home))
+        self._logs = home.logs + os.sep
+        self._variable = b"QUEUECTL_QUEUE=" + os.fsencode(home.database)
+        self._database = home.database
+        self._file = _identity(home.database)
+
+    def bearers(self) -> dict[int, int]:
+        """PID and start time of every process with a mark, and of all that descends from them."""
+        if not self._any:
+            return {}
+        processes = dict(_processes())
+        marked = {pid for pid, fields in processes.items() if self._is_marked(pid, fields)}
+        return {pid: int(processes[pid][19]) for pid in marked | _descendants(marked, processes)}
+
+    def _is_marked(self, pid: int, fields: list[bytes]) -> bool:
+        if fields[0] in (b"Z", b"X"):
+            return False
+        session, started = int(fields[3]), int(fields[19])
+        return (
+            any(self._is_of(identity, pid, session, started) for identity in self._noted)
+            or self._carries_variable(pid)
+            or self._writes_log(pid)
+        )
+
+    @staticmethod
+    def _is_of(identity: Identity, pid: int, session: int, started: int) -> bool:
+        """The job's first process, or one of the session that it led."""
+        return (pid, started) == (identity.pid, identity.started) or (
+            session == identity.pid and started >= identity.started
+        )
+
+    def _carries_variable(self, pid: int) -> bool:
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as file:
+                variables = file.read().split(b"\0")
+        except OSError:
+            return False
+        return (
+            self._variable in variables
+            and any(each.startswith(b"QUEUECTL_JOB_ID=") for each in variables)
+            and (
+                # The same path may be another queue's in another container.
+                _identity(f"/proc/{pid}/root{self._database}") == self._file
+            )
+        )
+
+    def _writes_log(self, pid: int) -> bool:
+        try:
+            with os.scandir(f"/proc/{pid}/fd") as entries:
+                names = [entry.name for entry in entries if os.readlink(entry.path).startswith(self._logs)]
+            return any(_is_open_for_writing(pid, name) for name in names)
+        except OSError:
+            return False
+
+
+def _is_open_for_writing(pid: int, descriptor: str) -> bool:
+    for line in (files.read_small(f"/proc/{pid}/fdinfo/{descriptor}") or "").splitlines():
+        if line.startswith("flags:"):
+            return int(line.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
+    return False
+
+
+def _processes() -> Iterable[tuple[int, list[bytes]]]:
+    """PID and stat fields of every process that we can see."""
+    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
+        if name.isdigit() and (fields := pidfile.stat_fields(int(name))) is not None:
+            yield int(name), fields
+
+
+def _descendants(ancestors: set[int], processes: dict[int, list[bytes]]) -> set[int]:
+    children: dict[int, list[int]] = {}
+    for pid, fields in processes.items():
+        if fields[0] not in (b"Z", b"X"):
+            children.setdefault(int(fields[1]), []).append(pid)
+    found: set[int] = set()
+    generation = list(ancestors)
+    while generation:
+        generation = [child for pid in generation for child in children.get(pid, ()) if child not in found]
+        found.update(generation)
+    return found
+
+
+def _own_line() -> set[int]:
+    """This process and its ancestors: whoever starts workers from within a job must not end itself."""
+    line, pid = set(), os.getpid()
+    while pid > 0 and pid not in line:
+        line.add(pid)
+        fields = pidfile.stat_fields(pid)
+        pid = int(fields[1]) if fields else 0
+    return line
+
+
+def _slots(home: Home) -> list[str]:
+    return glob.glob(os.path.join(glob.escape(home.run), "slot-*"))
+
+
+def _identity(path: str) -> tuple[int, int] | None:
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _name(pid: int) -> str:
+    return (files.read_small(f"/proc/{pid}/comm") or "?").strip()

@@ -1,0 +1,172 @@
+"""Processes and all that descends from them: start, reap, signal, and end to the last one.
+
+This process is a *subreaper* (prctl(2)): whatever a descendant leaves behind by ``setsid``, a
+double fork or a death comes back as a child of ours. So ``waitpid`` raising ECHILD proves that
+nothing is left. Where the system has no subreapers (macOS), what left the tree is found by its
+session and process group only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+
+import psutil
+
+from queuectl import pidfile
+
+_PR_SET_CHILD_SUBREAPER = 36
+HAS_SUBREAPER = sys.platform == "linux"
+
+Unit = tuple[int, int]
+"""A process: its PID and its start time."""
+
+
+def become_subreaper() -> None:
+    """Adopt the orphans among our descendants. Raises :class:`OSError` where that is refused."""
+    if HAS_SUBREAPER:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+            raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
+
+
+def ignored_signals() -> list[int]:
+    """Signals that a program started by us would find ignored, and must not."""
+    return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+
+
+def spawn(
+    arguments: list[str], cwd: str, environment: Mapping[str, str], output: int, null: int, ignored: Collection[int]
+) -> int:
+    """Start a program in its own session, with default signals; returns its PID.
+
+    ``output`` becomes its stdout and stderr, ``null`` its stdin; ``ignored`` are the signals that
+    it would find ignored otherwise. The directory is changed for
+    the spawn, which cannot do it itself, and back to ``/``. Raises :class:`OSError`.
+    """
+    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
+    os.chdir(cwd)
+    try:
+        return os.posix_spawn(
+            arguments[0],
+            arguments,
+            environment,
+            file_actions=actions,
+            setsigmask=(),
+            setsigdef=ignored,
+            **_OWN_SESSION,
+        )
+    finally:
+        os.chdir("/")
+
+
+_OWN_SESSION: dict[str, bool] | dict[str, int] = {"setsid": True} if sys.platform == "linux" else {"setpgroup": 0}
+
+
+@dataclass
+class Usage:
+    """What reaped processes used up. ``max_rss`` is in bytes, of the largest one."""
+
+    cpu_seconds: float = 0.0
+    max_rss: int = 0
+
+    def add(self, usage: resource.struct_rusage) -> None:
+        """Count one more reaped process."""
+        self.cpu_seconds += usage.ru_utime + usage.ru_stime
+        self.max_rss = max(self.max_rss, usage.ru_maxrss * _RSS_UNIT)
+
+    @property
+    def max_rss_bytes(self) -> int | None:
+        """The peak, or None where it is no more than our own: a child starts out with our memory."""
+        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+        return self.max_rss if self.max_rss > own else None
+
+
+_RSS_UNIT = 1024 if sys.platform == "linux" else 1
+
+
+@dataclass
+class Family:
+    """All descendants of this process, but for ``known`` children, which do not count.
+
+    ``abandoned`` are processes that could not be ended; they, and what descends from them, do not
+    count any more either.
+    """
+
+    known: Callable[[], Collection[int]] = tuple
+    statuses: dict[int, int] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    abandoned: set[Unit] = field(default_factory=set)
+    _childless: bool = False
+
+    def reap(self) -> None:
+        """Collect every child that has ended: its status, by PID, and what it used up."""
+        self._childless = False
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                self._childless = True
+                return
+            if pid == 0:
+                return
+            self.statuses[pid] = status
+            self.usage.add(usage)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether, after a :meth:`reap`, nothing that counts is left."""
+        return self._childless or not self.members()
+
+    def members(self) -> list[psutil.Process]:
+        """The living descendants that count, parents before their children."""
+        known, by_parent = set(self.known()), _children_by_parent()
+        generation = [child for child in by_parent.get(os.getpid(), []) if child.pid not in known]
+        found: list[psutil.Process] = []
+        while generation:
+            generation = [each for each in generation if not self.abandoned or _unit(each.pid) not in self.abandoned]
+            found += generation
+            generation = [child for parent in generation for child in by_parent.get(parent.pid, [])]
+        return [each for each in found if not pidfile.is_zombie(each.pid)]
+
+    def send(self, number: int, *, then_continue: bool = False) -> None:
+        """Send a signal to every member; with ``then_continue`` also wake the stopped ones."""
+        for process in self.members():
+            # Gone meanwhile is fine; what we may not signal shows up in the end as abandoned.
+            with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
+                process.send_signal(number)
+                if then_continue:
+                    process.send_signal(signal.SIGCONT)
+
+    def abandon(self) -> tuple[str, ...]:
+        """Give up on the members that are left; their names, for a person."""
+        left = self.members()
+        self.abandoned |= {unit for unit in (_unit(process.pid) for process in left) if unit}
+        return tuple(describe(process) for process in left)
+
+
+def describe(process: psutil.Process) -> str:
+    """A process for a person: ``1234 (sleep, user root)``."""
+    try:
+        return f"{process.pid} ({process.name()}, user {process.username()})"
+    except psutil.Error:
+        return str(process.pid)
+
+
+def _children_by_parent() -> dict[int, list[psutil.Process]]:
+    found: dict[int, list[psutil.Process]] = {}
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            found.setdefault(process.ppid(), []).append(process)
+    return found
+
+
+def _unit(pid: int) -> Unit | None:
+    started = pidfile.start_time(pid)
+    return None if started is None else (pid, started)

@@ -1,0 +1,279 @@
+"""One attempt of one job: start it, watch it, and end all that it started. No database here."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Protocol
+
+from queuectl import joblog, slot
+from queuectl.clock import SYSTEM_CLOCK, Clock, human
+from queuectl.model import (
+    CRASHED,
+    FAILED,
+    NOT_STARTED,
+    RELEASED,
+    SIGNALED,
+    STOPPED,
+    SUCCEEDED,
+    TIMED_OUT,
+    Claim,
+    Outcome,
+)
+from queuectl.proctree import Family, Usage, ignored_signals, spawn
+from queuectl.settings import Settings
+
+UNKILLABLE_WAIT = 10.0
+"""Seconds that a process which SIGKILL does not end is waited for."""
+
+_LOG_CHECK = 0.2
+_STILL_THERE = 0.02
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a runner needs to know about an attempt. Durations are seconds, 0 for no limit."""
+
+    job_id: str
+    seq: int
+    number: int
+    command: str
+    cwd: str
+    env: dict[str, str]
+    timeout: float
+    kill_grace: float
+    log: str
+    log_max_bytes: int
+
+
+def assignment(claim: Claim, settings: Settings, log: str, database: str) -> Assignment:
+    """The attempt that a claim stands for, under the settings in force now."""
+    own = {
+        "QUEUECTL_JOB_ID": claim.id,
+        "QUEUECTL_ATTEMPT": str(claim.number),
+        "QUEUECTL_MAX_RETRIES": str(claim.max_retries),
+        "QUEUECTL_QUEUE": database,
+    }
+    return Assignment(
+        job_id=claim.id,
+        seq=claim.seq,
+        number=claim.number,
+        command=claim.command,
+        cwd=claim.cwd,
+        env={**claim.env, **own},
+        timeout=settings.job_timeout if claim.timeout is None else claim.timeout,
+        kill_grace=settings.kill_grace,
+        log=log,
+        log_max_bytes=settings.log_max_bytes,
+    )
+
+
+@dataclass(frozen=True)
+class Order:
+    """That an attempt is to end before its time, as ``outcome``; gently, with a grace, or at once."""
+
+    outcome: str
+    gently: bool
+
+
+CANCEL = Order(STOPPED, gently=True)
+HAND_BACK = Order(RELEASED, gently=True)
+HAND_BACK_NOW = Order(RELEASED, gently=False)
+ABANDON = Order(CRASHED, gently=False)
+"""Nobody is there any more to hear of the outcome."""
+
+
+class Orders(Protocol):
+    """Where a runner hears of what happens outside of it."""
+
+    def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> Order | None:
+        """Return at a child's end, at an order, when one of ``also`` is readable, or after ``timeout`` seconds.
+
+        Each order is returned once.
+        """
+
+    def new_keeper(self) -> int | None:
+        """The descriptor of a keeper that came in the place of a dead one; None when none came."""
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the supervisor died."""
+
+
+class Runner(Protocol):
+    """Runs one attempt at a time."""
+
+    def run(self, task: Assignment, orders: Orders) -> Outcome:
+        """Run an attempt to its end; when this returns, nothing of it is left."""
+
+
+class LocalRunner:
+    """Runs attempts as children of this process, which must be a subreaper with no other children."""
+
+    def __init__(self, note: slot.Slot, *, clock: Clock = SYSTEM_CLOCK) -> None:
+        self._note = note
+        self._clock = clock
+        self._family = Family()
+        self._environment = dict(os.environ)
+        self._ignored = ignored_signals()
+        self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    def run(self, task: Assignment, orders: Orders) -> Outcome:
+        try:
+            log = joblog.open_for_append(task.log)
+        except OSError as error:
+            return Outcome(NOT_STARTED, reason=f"cannot open its log {task.log}: {error.strerror}")
+        try:
+            return self._run(task, orders, log)
+        finally:
+            log.close()
+
+    def _run(self, task: Assignment, orders: Orders, log: joblog.JobLog) -> Outcome:
+        started = self._clock.monotonic()
+        self._family.statuses.clear()
+        self._family.usage = Usage()
+        try:
+            pid = self._spawn(task, log)
+        except OSError as error:
+            return Outcome(NOT_STARTED, reason=_why_not_started(task, error), log_offset=log.start, log_bytes=0)
+        self._note.running(pid, task.seq, task.number, log.start)
+        attempt = _Attempt(
+            task, self._family, orders, log, self._clock, pid, started + task.timeout if task.timeout else None
+        )
+        outcome = attempt.watch()
+        self._note.idle()
+        return outcome
+
+    def _spawn(self, task: Assignment, log: joblog.JobLog) -> int:
+        environment = {**self._environment, **task.env}
+        return spawn(["/bin/sh", "-c", task.command], task.cwd, environment, log.descriptor, self._null, self._ignored)
+
+
+class _Attempt:
+    """A started attempt, until nothing of it is left."""
+
+    def __init__(
+        self,
+        task: Assignment,
+        family: Family,
+        orders: Orders,
+        log: joblog.JobLog,
+        clock: Clock,
+        pid: int,
+        deadline: float | None,
+    ) -> None:
+        self.task, self.family, self.orders, self.log, self.clock = task, family, orders, log, clock
+        self.pid, self.deadline = pid, deadline
+        self.order: Order | None = None
+        self.timed_out = False
+
+    def watch(self) -> Outcome:
+        self._wait_for_first_process()
+        if self.order is not None or self.timed_out:
+            self._end_gently()
+        leftover = self._end_at_once()
+        self.log.keep_below(self.task.log_max_bytes)
+        return self._outcome(leftover)
+
+    @property
+    def _first_ended(self) -> bool:
+        return self.pid in self.family.statuses
+
+    def _wait_for_first_process(self) -> None:
+        """Until it ends by itself, its time is up, or somebody wants it ended."""
+        while True:
+            self.family.reap()
+            if self._first_ended:
+                self.order = None  # it came too late to have ended anything
+                return
+            if self.order is not None:
+                return
+            left = None if self.deadline is None else self.deadline - self.clock.monotonic()
+            if left is not None and left <= 0:
+                self.timed_out = True
+                return
+            check = _LOG_CHECK if self.task.log_max_bytes else None
+            self._listen(min((wait for wait in (left, check) if wait is not None), default=None))
+            self.log.keep_below(self.task.log_max_bytes)
+
+    def _end_gently(self) -> None:
+        """Ask all to end, and give them ``kill_grace`` seconds, unless somebody wants it at once."""
+        deadline = self.clock.monotonic() + self.task.kill_grace
+        self.family.send(signal.SIGTERM, then_continue=True)
+        while not self.family.is_gone and not (self.order is not None and not self.order.gently):
+            left = deadline - self.clock.monotonic()
+            if left <= 0:
+                return
+            self._listen(min(left, 1.0))
+            self.log.keep_below(self.task.log_max_bytes)
+            self.family.reap()
+
+    def _end_at_once(self) -> tuple[str, ...]:
+        """Kill what is left, round after round, for it may fork meanwhile; names of what cannot be killed."""
+        deadline = self.clock.monotonic() + UNKILLABLE_WAIT
+        self.family.reap()
+        while not self.family.is_gone:
+            if self.clock.monotonic() > deadline:
+                return self.family.abandon()
+            self.family.send(signal.SIGKILL)
+            self.family.reap()
+            if not self.family.is_gone:
+                self._listen(_STILL_THERE)
+                self.family.reap()
+        return ()
+
+    def _listen(self, timeout: float | None) -> None:
+        order = self.orders.wait(timeout)
+        if order is not None and (self.order is None or not order.gently):
+            self.order = order if self.order is None else Order(self.order.outcome, gently=False)
+
+    def _outcome(self, leftover: tuple[str, ...]) -> Outcome:
+        status = self.family.statuses.get(self.pid)
+        code = None if status is None or not os.WIFEXITED(status) else os.WEXITSTATUS(status)
+        number = None if status is None or not os.WIFSIGNALED(status) else os.WTERMSIG(status)
+        kind, reason = self._kind(code, number)
+        return Outcome(
+            kind,
+            exit_code=code,
+            signal=number,
+            reason=reason,
+            cpu_seconds=round(self.family.usage.cpu_seconds, 6),
+            max_rss_bytes=self.family.usage.max_rss_bytes,
+            log_offset=self.log.start,
+            log_bytes=self.log.written(),
+            leftover=leftover,
+        )
+
+    def _kind(self, code: int | None, number: int | None) -> tuple[str, str | None]:
+        if self.order is not None:
+            return self.order.outcome, _ORDERED[self.order.outcome]
+        if self.timed_out:
+            return TIMED_OUT, f"still ran after its time of {human(self.task.timeout)}"
+        if code == 0:
+            return SUCCEEDED, None
+        if code is not None:
+            return FAILED, f"exit code {code}"
+        return SIGNALED, f"ended by {_signal_name(number or 0)}"
+
+
+_ORDERED = {
+    STOPPED: "cancelled while it ran",
+    RELEASED: "handed back: the workers were stopped",
+    CRASHED: "its supervisor died",
+}
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def _why_not_started(task: Assignment, error: OSError) -> str:
+    if not os.path.isdir(task.cwd):
+        return f"no such directory: {task.cwd}" if not os.path.lexists(task.cwd) else f"not a directory: {task.cwd}"
+    if not os.access(task.cwd, os.X_OK):
+        return f"directory cannot be entered: {task.cwd}"
+    return f"could not be started: {error.strerror}"

@@ -1,0 +1,396 @@
+"""The supervisor: starts workers, replaces dead ones, stops them, and puts right what they left.
+
+It has one thread, holds no database open while it forks, and runs no job itself.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import select
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from queuectl import files, leftovers, wake
+from queuectl.api import open_store
+from queuectl.clock import SYSTEM_CLOCK, Clock, iso
+from queuectl.crew import Crew, Member, ProcessCrew, ThreadCrew
+from queuectl.errors import StoreError
+from queuectl.home import Home
+from queuectl.host import STORE_PATIENCE, Terms
+from queuectl.inbox import Inbox
+from queuectl.link import DRAINED, END_GENTLY, END_NOW, LEASE, LOOK_FOR_CANCEL, STOP
+from queuectl.proctree import Family, become_subreaper
+from queuectl.runner import UNKILLABLE_WAIT
+from queuectl.settings import Live
+from queuectl.stopping import Stop, read_request
+
+logger = logging.getLogger(__name__)
+
+SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+    signal.SIGCHLD,
+)
+MAX_WORKERS = 512
+
+_LONGEST_PAUSE = 10.0
+_ORPHAN_PAUSE = 0.02
+_STORE_PAUSE = 0.5
+_GAP = 5.0
+"""Seconds that a poll may end late before we conclude that we were stopped meanwhile."""
+_STEADY = 30.0
+"""Seconds after which a worker that dies was not killed by what killed the one before."""
+_LONGEST_BACKOFF = 30.0
+
+
+@dataclass(frozen=True)
+class Orders:
+    """What somebody asked of a supervisor: how many workers, of which mode, and whether to drain."""
+
+    count: int
+    mode: str = "process"
+    drain: bool = False
+
+
+class Supervisor:
+    """Runs until it is stopped or, draining, until nothing is left to do. The caller holds the lock.
+
+    ``on_ready`` is called once when all workers are there.
+    """
+
+    def __init__(
+        self,
+        home: Home,
+        orders: Orders,
+        terms: Terms,
+        *,
+        inbox: Inbox | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        on_ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.home = home
+        self.orders = orders
+        self.clock = clock
+        self.inbox = inbox if inbox is not None else Inbox(SIGNALS)
+        self.crew: Crew = ThreadCrew(terms) if orders.mode == "thread" else ProcessCrew(terms)
+        self.members: list[Member] = []
+        self.family = Family(known=self.crew.processes)
+        self.settings = Live(home.settings, logger.warning)
+        self.control = wake.open_fifo(home.control)
+        self.started_at = clock.now()
+        self.stop: Stop | None = None
+        self.status = 0
+        self._on_ready: Callable[[], None] | None = on_ready
+        self._orphans_since: float | None = None
+        self._mend_at = 0.0
+        self._told = ""
+        self._store_troubled = False
+
+    def run(self) -> int:
+        """Supervise; returns the exit status: 0, or 128 + signal when the stop was forced."""
+        become_subreaper()
+        for number in range(1, self.orders.count + 1):
+            self.members.append(Member(number))
+        logger.info("%d workers (%s mode) on %s", self.orders.count, self.orders.mode, self.home.database)
+        while True:
+            self._start_due_members()
+            self._announce_when_ready()
+            self._tell_state()
+            if not self.members:
+                break
+            self._listen()
+            self._reap()
+            self._heed_signals()
+            self._heed_requests()
+            self._kill_the_hung()
+            self._end_orphans()
+            self._put_right_what_died()
+            self._let_go_of_the_retired()
+            self._enforce_stop()
+        self._leave()
+        return self.status
+
+    # --- listening
+
+    def _listen(self) -> None:
+        """Wait for a signal, a worker's word, a request, or the time of the next thing to do."""
+        timeout = self._time_to_next()
+        asleep_at = self.clock.monotonic()
+        poll = select.poll()
+        lines = {member.line.fileno(): member for member in self.members if member.line is not None}
+        for descriptor in (self.inbox.fileno(), self.control, *lines):
+            poll.register(descriptor, select.POLLIN)
+        ready = [descriptor for descriptor, _ in poll.poll(1000 * timeout)]
+        now = self.clock.monotonic()
+        if now - asleep_at > timeout + _GAP:
+            self._renew_leases(now)
+        for descriptor in ready:
+            if descriptor in lines:
+                lines[descriptor].hear(now)
+
+    def _time_to_next(self) -> float:
+        now = self.clock.monotonic()
+        times = [now + _LONGEST_PAUSE]
+        if self._orphans_since is not None:
+            times.append(now + _ORPHAN_PAUSE)
+        if any(member.has_ended for member in self.members) and self._orphans_since is None:
+            times.append(self._mend_at)
+        times += [member.start_at for member in self.members if member.pid == 0]
+        times += [member.heard_at + LEASE for member in self.members if member.line is not None]
+        if self.stop is not None and self.stop.next_step_at is not None:
+            times.append(self.stop.next_step_at)
+        return max(0.0, min(times) - now)
+
+    def _renew_leases(self, now: float) -> None:
+        """We were stopped, or the machine slept: nobody could be heard, which is nobody's fault."""
+        logger.info("was stopped for a while; all workers get a new lease")
+        for member in self.members:
+            member.heard_at = now
+
+    def _reap(self) -> None:
+        self._kill_the_stopped()
+        self.family.reap()
+        for pid in list(self.family.statuses):
+            del self.family.statuses[pid]
+            self.crew.reaped(pid, self.members)
+
+    def _kill_the_stopped(self) -> None:
+        """A worker that somebody stopped (SIGSTOP) holds its job and does nothing: end it."""
+        for pid in list(self.crew.processes()):
+            try:
+                seen = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                continue
+            if seen is not None and seen.si_status == signal.SIGSTOP:
+                logger.error("process %d of the workers was stopped: killing it", pid)
+                os.kill(pid, signal.SIGKILL)
+
+    # --- signals and requests
+
+    def _heed_signals(self) -> None:
+        for number in self.inbox.take():
+            if number in (signal.SIGTERM, signal.SIGINT):
+                self._stop_at_signal(number)
+            elif number == signal.SIGQUIT:
+                self._stop_now(number)
+            elif number == signal.SIGHUP:
+                logger.info("settings are read again")
+                self.settings.current()
+            elif number == signal.SIGTTIN:
+                self._add_worker()
+            elif number == signal.SIGTTOU:
+                self._retire_worker()
+
+    def _stop_at_signal(self, number: int) -> None:
+        if self.stop is None:
+            self._begin_stop(self.settings.current().stop_timeout)
+        else:
+            self._stop_now(number)
+
+    def _begin_stop(self, timeout: float) -> None:
+        """No new claims; running jobs have ``timeout`` seconds to finish."""
+        logger.info("stopping: running jobs have %g seconds", timeout)
+        now = self.clock.monotonic()
+        self.stop = Stop(deadline=now + timeout) if self.stop is None else self.stop.no_later_than(now + timeout)
+        self._tell_all(STOP)
+
+    def _stop_now(self, number: int) -> None:
+        logger.info("stopping now")
+        self.status = 128 + number
+        self.stop = Stop(deadline=self.clock.monotonic(), now=True)
+        self._tell_all(END_NOW)
+
+    def _heed_requests(self) -> None:
+        """Look at what others asked for: a stop, or the end of a cancelled job."""
+        wake.drain(self.control)
+        request = read_request(self.home)
+        if request is not None:
+            files.remove(self.home.stop_request)
+            if request.now:
+                self._stop_now(signal.SIGQUIT)
+            else:
+                self._begin_stop(self.settings.current().stop_timeout if request.timeout is None else request.timeout)
+        self._tell_all(LOOK_FOR_CANCEL)
+
+    def _tell_all(self, message: bytes) -> None:
+        for member in self.members:
+            member.tell(message)
+
+    def _add_worker(self) -> None:
+        if self.stop is None and len(self.members) < MAX_WORKERS:
+            taken = {member.number for member in self.members}
+            self.members.append(Member(next(number for number in range(1, MAX_WORKERS + 1) if number not in taken)))
+            logger.info("one worker more")
+
+    def _retire_worker(self) -> None:
+        staying = [member for member in self.members if not member.retiring]
+        if len(staying) > 1:
+            logger.info("one worker fewer: %s finishes what it runs", staying[-1].name)
+            staying[-1].retiring = True
+            staying[-1].tell(STOP)
+
+    # --- deaths
+
+    def _kill_the_hung(self) -> None:
+        now = self.clock.monotonic()
+        for member in self.members:
+            if member.line is not None and now >= member.heard_at + LEASE:
+                logger.error("%s gave no sign of life for %g seconds: killing it", member.name, LEASE)
+                member.heard_at = now
+                self.crew.kill(member)
+
+    def _end_orphans(self) -> None:
+        """Kill what dead workers left: it fell to us, and belongs to nobody else."""
+        self.family.reap()
+        if self.family.statuses:
+            self._reap()
+        if not self._may_have_orphans() or self.family.is_gone:
+            self._orphans_since = None
+            return
+        now = self.clock.monotonic()
+        if self._orphans_since is None:
+            self._orphans_since = now
+        if now - self._orphans_since > UNKILLABLE_WAIT:
+            for name in self.family.abandon():
+                logger.error("a dead worker left a process that cannot be ended: %s", name)
+            self._orphans_since = None
+            return
+        self.family.send(signal.SIGKILL)
+
+    def _may_have_orphans(self) -> bool:
+        """Nothing falls to us while every worker lives; so nothing is searched for either."""
+        return any(member.pid != 0 and (member.line is None or member.own_process == 0) for member in self.members)
+
+    def _put_right_what_died(self) -> None:
+        """Record the attempts of dead workers and see to their replacement, once nothing of theirs is left."""
+        if self._orphans_since is not None or self.clock.monotonic() < self._mend_at:
+            return
+        self.crew.mend(self.members)
+        dead = [member for member in self.members if member.has_ended and not member.last_word]
+        if not dead:
+            return
+        if not self._rescue({member.name for member in dead}):
+            self._mend_at = self.clock.monotonic() + _STORE_PAUSE
+            return
+        for member in dead:
+            files.remove(self.home.worker_pid(member.number))
+            self._replace(member)
+
+    def _rescue(self, workers: set[str]) -> bool:
+        try:
+            store = open_store(self.home, STORE_PATIENCE)
+            try:
+                rescued = leftovers.rescue(
+                    self.home, store, self.settings.current(), self.clock, workers, "its worker died"
+                )
+            finally:
+                store.close()
+        except StoreError as error:
+            if not self._store_troubled:
+                logger.error("cannot record what dead workers ran: %s; waiting for it", error)
+            self._store_troubled = True
+            return False
+        self._store_troubled = False
+        wake.workers(self.home, rescued)
+        return True
+
+    def _replace(self, member: Member) -> None:
+        now = self.clock.monotonic()
+        if self.stop is not None or member.retiring:
+            self.members.remove(member)
+            return
+        deaths = 1 if now - member.started_at > _STEADY else member.deaths + 1
+        delay = 0.0 if deaths == 1 else min(_LONGEST_BACKOFF, 0.5 * 2.0 ** min(deaths - 2, 10))
+        logger.warning("%s died; another takes its place in %g seconds (death %d in a row)", member.name, delay, deaths)
+        replacement = Member(member.number, deaths=deaths, start_at=now + delay)
+        self.members[self.members.index(member)] = replacement
+
+    def _let_go_of_the_retired(self) -> None:
+        for member in [member for member in self.members if member.has_ended and member.last_word]:
+            self.members.remove(member)
+            if member.last_word == DRAINED and self.stop is None:
+                logger.info("nothing is left to do")
+                self._begin_stop(self.settings.current().stop_timeout)
+        if self.stop is not None:
+            self.members = [member for member in self.members if member.pid != 0]
+
+    # --- starting and stopping
+
+    def _start_due_members(self) -> None:
+        now = self.clock.monotonic()
+        for member in self.members:
+            if member.pid == 0 and member.start_at <= now and self.stop is None:
+                try:
+                    self.crew.start(member)
+                except OSError as error:
+                    logger.error("cannot start %s: %s", member.name, error.strerror)
+                    member.start_at = now + 1.0
+                    continue
+                member.started_at = member.heard_at = now
+
+    def _announce_when_ready(self) -> None:
+        if self._on_ready is not None and all(member.is_ready for member in self.members):
+            self._tell_state()
+            self._on_ready()
+            self._on_ready = None
+
+    def _enforce_stop(self) -> None:
+        """See to it that a stop ends: hand back at its deadline, and kill workers that don't end then."""
+        if self.stop is None:
+            return
+        now = self.clock.monotonic()
+        patience = UNKILLABLE_WAIT + 5 + (0 if self.stop.now else self.settings.current().kill_grace)
+        if not self.stop.ordered and now >= self.stop.deadline:
+            self.stop = self.stop.enforced(now + patience)
+            self._tell_all(END_NOW if self.stop.now else END_GENTLY)
+        elif self.stop.ordered and now >= self.stop.deadline:
+            self.stop = self.stop.enforced(now + patience)
+            for member in self.members:
+                logger.error("%s does not end: killing it", member.name)
+                self.crew.kill(member)
+
+    def _leave(self) -> None:
+        self.crew.dismiss()
+        while self.crew.processes():
+            self._reap()
+            poll = select.poll()
+            poll.register(self.inbox.fileno(), select.POLLIN)
+            if self.crew.processes():
+                poll.poll(1000)
+        leftovers.forget(self.home)
+        logger.info("stopped")
+
+    # --- telling
+
+    def _tell_state(self) -> None:
+        """Write what ``worker-status`` shows, when it changed."""
+        state = json.dumps(
+            {
+                "pid": os.getpid(),
+                "started_at": iso(self.started_at),
+                "mode": self.orders.mode,
+                "count": self.orders.count,
+                "drain": self.orders.drain,
+                "stopping": self.stop is not None,
+                "replaced": sum(member.deaths for member in self.members),
+                "workers": [
+                    {"name": member.name, "pid": member.pid, "ready": member.is_ready}
+                    for member in sorted(self.members, key=lambda member: member.number)
+                    if member.pid
+                ],
+            }
+        )
+        if state != self._told:
+            self._told = state
+            try:
+                files.write_atomically(self.home.supervisor_state, state)
+            except OSError as error:
+                logger.warning("cannot write %s: %s", self.home.supervisor_state, error.strerror)

@@ -1,0 +1,199 @@
+"""The one loop of a worker, for both modes: claim, run, record, wait."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import TypeVar
+
+from queuectl import wake
+from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
+from queuectl.errors import StoreError
+from queuectl.home import Home
+from queuectl.link import READY, WorkerLink
+from queuectl.model import Claim, Outcome
+from queuectl.retry import Verdict, judge
+from queuectl.runner import ABANDON, CANCEL, Order, Runner, assignment
+from queuectl.settings import Live, Settings
+from queuectl.store.base import Store
+
+logger = logging.getLogger(__name__)
+
+_STORE_PAUSE = 0.5
+"""Seconds before a database that could not be used is tried again."""
+_LONGEST_SLEEP = 10.0
+
+Result = TypeVar("Result")
+
+
+class Worker:
+    """Works on jobs until it is told to stop, its supervisor dies, or, draining, nothing is left."""
+
+    def __init__(
+        self,
+        name: str,
+        home: Home,
+        store: Store,
+        runner: Runner,
+        link: WorkerLink,
+        *,
+        drain: bool = False,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self.name = name
+        self._home = home
+        self._store = store
+        self._runner = runner
+        self._link = link
+        self._drain = drain
+        self._clock = clock
+        self._settings = Live(home.settings, lambda text: logger.warning("%s: %s", name, text))
+        self._wake = wake.open_fifo(home.wake)
+        self._woken = 0
+        self._claimed_at = 0.0
+        self._troubled = False
+
+    def run(self) -> bool:
+        """Work; returns whether it ended because the queue is drained."""
+        self._link.tell(READY)
+        claim: Claim | None = None
+        while claim is not None or not self._link.stopping:
+            if claim is None:
+                claim = self._claim()
+            if claim is not None:
+                claim = self._work(claim)
+            elif self._is_drained():
+                return True
+            else:
+                self._wait_for_work()
+        return False
+
+    def _claim(self) -> Claim | None:
+        woken, self._woken = self._woken, 0
+        claim = self._try(self._claim_now)
+        if claim is not None:
+            wake.pass_on(self._wake, max(woken - 1, self._guards_needed()))
+        return claim
+
+    def _claim_now(self) -> Claim | None:
+        self._claimed_at = self._clock.monotonic()
+        return self._store.claim(self.name, self._clock.now())
+
+    def _guards_needed(self) -> int:
+        """1 when somebody else must watch for the next scheduled job, since this worker gets busy."""
+        return 1 if self._try(self._store.next_due) is not None else 0
+
+    def _work(self, claim: Claim) -> Claim | None:
+        """Run a claimed job and record what came of it; the next claim, if there is one already."""
+        settings = self._settings.current()
+        task = assignment(claim, settings, self._home.log(claim.id), self._home.database)
+        outcome = self._runner.run(task, _OrdersFor(claim, self._link, self._store, self._clock))
+        return self._record(claim, outcome, settings)
+
+    def _record(self, claim: Claim, outcome: Outcome, settings: Settings) -> Claim | None:
+        """Store an outcome, however long the database takes, unless nobody wants it any more."""
+        verdict = judge(outcome.kind, claim.attempts, claim.max_retries, settings.backoff_base, settings.backoff_max)
+        ended_at = claim.started_at + round((self._clock.monotonic() - self._claimed_at) * SECOND)
+        while True:
+            stored = self._try(lambda: self._finish(claim, outcome, verdict, ended_at))
+            if stored is not None:
+                break
+            if self._link.order is not None and not self._link.order.gently:
+                logger.error("%s: the outcome of job %s (%s) could not be stored", self.name, claim.id, outcome.kind)
+                return None
+        recorded, following = stored
+        if not recorded:
+            logger.warning("%s: job %s was given on, its outcome (%s) is void", self.name, claim.id, outcome.kind)
+        for name in outcome.leftover:
+            logger.error("%s: job %s left a process that cannot be ended: %s", self.name, claim.id, name)
+        if verdict.delay is not None and following is not None:
+            wake.pass_on(self._wake, 1)
+        return following
+
+    def _finish(self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int) -> tuple[bool, Claim | None]:
+        self._link.listen(0)
+        following = None if self._link.stopping else self.name
+        self._claimed_at = self._clock.monotonic()
+        return self._store.finish(claim, outcome, verdict, ended_at, self._clock.now(), following)
+
+    def _is_drained(self) -> bool:
+        return self._drain and bool(self._try(lambda: self._store.is_drained(self._clock.now())))
+
+    def _wait_for_work(self) -> None:
+        """Sleep until there may be something to claim, or something to hear."""
+        due = self._try(self._store.next_due)
+        timeout = _LONGEST_SLEEP if due is None else min(_LONGEST_SLEEP, (due - self._clock.now()) / SECOND + 0.001)
+        if self._troubled:
+            timeout = min(timeout, _STORE_PAUSE)
+        while not self._link.stopping:
+            ready = self._link.listen(max(0.0, timeout), (self._wake,))
+            if not ready:
+                return
+            self._woken = wake.drain(self._wake)
+            if self._woken:
+                return
+
+    def _try(self, verb: Callable[[], Result]) -> Result | None:
+        """Use the store; when it cannot be used, say so once, wait a little, and return None."""
+        try:
+            result = verb()
+        except StoreError as error:
+            if not self._troubled:
+                logger.error("%s: %s; waiting for it", self.name, error)
+            self._troubled = True
+            self._link.listen(_STORE_PAUSE)
+            return None
+        if self._troubled:
+            logger.info("%s: the database can be used again", self.name)
+            self._troubled = False
+        return result
+
+
+class _OrdersFor:
+    """What may end one attempt before its time: the supervisor's word, its death, or a cancel."""
+
+    def __init__(self, claim: Claim, link: WorkerLink, store: Store, clock: Clock) -> None:
+        self._claim = claim
+        self._link = link
+        self._store = store
+        self._clock = clock
+        self._cancelled = False
+        self._told: Order | None = None
+
+    def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> Order | None:
+        """As :meth:`queuectl.runner.Orders.wait`; each order is returned once."""
+        order = self._news()
+        if order is None:
+            self._link.listen(timeout, also)
+            order = self._news()
+        return order
+
+    def _news(self) -> Order | None:
+        order = self._link.order or (CANCEL if self._is_cancelled() else None)
+        if order is self._told:
+            return None
+        self._told = order
+        return order
+
+    def new_keeper(self) -> int | None:
+        """The descriptor of the newest keeper that the supervisor sent, once."""
+        keepers, self._link.new_keepers = self._link.new_keepers, []
+        for stale in keepers[:-1]:
+            os.close(stale)
+        return keepers[-1] if keepers else None
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the supervisor died."""
+        return self._link.order is ABANDON
+
+    def _is_cancelled(self) -> bool:
+        if self._link.may_be_cancelled and not self._cancelled:
+            self._link.may_be_cancelled = False
+            try:
+                self._cancelled = self._store.is_cancel_requested(self._claim)
+            except StoreError as error:
+                # The next heartbeat looks again; the job itself needs no database.
+                logger.warning("cannot tell whether job %s was cancelled: %s", self._claim.id, error)
+        return self._cancelled
