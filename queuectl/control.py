@@ -16,7 +16,7 @@ from typing import Any, TextIO
 
 from filelock import FileLock, Timeout
 
-from queuectl import files, host, leftovers, pidfile, settings, wake
+from queuectl import files, host, leftovers, pidfile, processes, settings, wake
 from queuectl.api import open_store
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SYSTEM_CLOCK, iso
@@ -196,7 +196,7 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     if _wait_until(lambda: not is_running(home), patience):
         return True
     identity = pidfile.read(home.supervisor_pid)
-    if identity is None or not pidfile.send_signal(identity.pid, identity.started, signal.SIGKILL):
+    if identity is None or not processes.send_signal(identity.pid, identity.started, signal.SIGKILL):
         raise QueueError(f"the supervisor does not stop, and cannot be killed from here: see {home.supervisor_log}")
     _wait_until(lambda: not is_running(home), UNKILLABLE_WAIT)
     lock = _take_lock(home)
@@ -213,7 +213,7 @@ def _wake_supervisor(home: Home) -> None:
     identity = pidfile.read(home.supervisor_pid)
     if identity is not None and identity.lives:
         for number in (signal.SIGUSR1, signal.SIGCONT):
-            pidfile.send_signal(identity.pid, identity.started, number)
+            processes.send_signal(identity.pid, identity.started, number)
 
 
 def status(home: Home) -> dict[str, Any]:

@@ -7,13 +7,14 @@ import logging
 import os
 import signal
 import time
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
-from queuectl import files, pidfile, slot
+from queuectl import files, pidfile, processes, slot
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import Clock
 from queuectl.home import Home
 from queuectl.pidfile import Identity
+from queuectl.processes import Process
 from queuectl.retry import judge
 from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.settings import Settings
@@ -62,12 +63,12 @@ def end_all(home: Home) -> tuple[str, ...]:
             break
         groups.kill(spare)
         for pid, started in bearers.items():
-            pidfile.send_signal(pid, started, signal.SIGKILL)
+            processes.send_signal(pid, started, signal.SIGKILL)
         time.sleep(_ROUND)
     groups.remove()
     for path in _worker_pid_files(home):
         files.remove(path)
-    return tuple(f"{pid} ({_name(pid)})" for pid in sorted(left))
+    return tuple(processes.describe(pid) for pid in sorted(left))
 
 
 def forget(home: Home) -> None:
@@ -82,7 +83,7 @@ def _let_workers_end(home: Home) -> None:
     while live_workers(home) and time.monotonic() < deadline:
         time.sleep(_ROUND)
     for identity in live_workers(home):
-        pidfile.send_signal(identity.pid, identity.started, signal.SIGKILL)
+        processes.send_signal(identity.pid, identity.started, signal.SIGKILL)
 
 
 def live_workers(home: Home) -> list[Identity]:
@@ -111,25 +112,15 @@ class _Marks:
         """PID and start time of every process with a mark, and of all that descends from them."""
         if not self._any:
             return {}
-        processes = dict(_processes())
-        marked = {pid for pid, fields in processes.items() if self._is_marked(pid, fields)}
-        return {pid: int(processes[pid][19]) for pid in marked | _descendants(marked, processes)}
+        table = processes.table()
+        marked = {pid for pid, process in table.items() if self._is_marked(process)}
+        return {pid: table[pid].started for pid in marked | processes.descendants(marked, table)}
 
-    def _is_marked(self, pid: int, fields: list[bytes]) -> bool:
-        if fields[0] in (b"Z", b"X"):
-            return False
-        session, started = int(fields[3]), int(fields[19])
-        return (
-            any(self._is_of(identity, pid, session, started) for identity in self._noted)
-            or self._carries_variable(pid)
-            or self._writes_log(pid)
-        )
-
-    @staticmethod
-    def _is_of(identity: Identity, pid: int, session: int, started: int) -> bool:
-        """The job's first process, or one of the session that it led."""
-        return (pid, started) == (identity.pid, identity.started) or (
-            session == identity.pid and started >= identity.started
+    def _is_marked(self, process: Process) -> bool:
+        return not process.is_zombie and (
+            any(_is_of(identity, process) for identity in self._noted)
+            or self._carries_variable(process.pid)
+            or self._writes_log(process.pid)
         )
 
     def _carries_variable(self, pid: int) -> bool:
@@ -156,6 +147,13 @@ class _Marks:
             return False
 
 
+def _is_of(first: Identity, process: Process) -> bool:
+    """Whether it is a job's first process, or one of the session that this led."""
+    return (process.pid, process.started) == (first.pid, first.started) or (
+        process.session == first.pid and process.started >= first.started
+    )
+
+
 def _is_open_for_writing(pid: int, descriptor: str) -> bool:
     for line in (files.read_small(f"/proc/{pid}/fdinfo/{descriptor}") or "").splitlines():
         if line.startswith("flags:"):
@@ -163,33 +161,13 @@ def _is_open_for_writing(pid: int, descriptor: str) -> bool:
     return False
 
 
-def _processes() -> Iterable[tuple[int, list[bytes]]]:
-    """PID and stat fields of every process that we can see."""
-    for name in os.listdir("/proc") if os.path.isdir("/proc/self") else ():
-        if name.isdigit() and (fields := pidfile.stat_fields(int(name))) is not None:
-            yield int(name), fields
-
-
-def _descendants(ancestors: set[int], processes: dict[int, list[bytes]]) -> set[int]:
-    children: dict[int, list[int]] = {}
-    for pid, fields in processes.items():
-        if fields[0] not in (b"Z", b"X"):
-            children.setdefault(int(fields[1]), []).append(pid)
-    found: set[int] = set()
-    generation = list(ancestors)
-    while generation:
-        generation = [child for pid in generation for child in children.get(pid, ()) if child not in found]
-        found.update(generation)
-    return found
-
-
 def _own_line() -> set[int]:
     """This process and its ancestors: whoever starts workers from within a job must not end itself."""
     line, pid = set(), os.getpid()
     while pid > 0 and pid not in line:
         line.add(pid)
-        fields = pidfile.stat_fields(pid)
-        pid = int(fields[1]) if fields else 0
+        process = processes.look(pid)
+        pid = process.parent if process else 0
     return line
 
 
@@ -203,7 +181,3 @@ def _identity(path: str) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def _name(pid: int) -> str:
-    return (files.read_small(f"/proc/{pid}/comm") or "?").strip()

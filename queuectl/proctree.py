@@ -8,7 +8,6 @@ session and process group only.
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import os
 import resource
@@ -17,9 +16,8 @@ import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-import psutil
-
-from queuectl import pidfile
+from queuectl import processes
+from queuectl.processes import Process
 
 _PR_SET_CHILD_SUBREAPER = 36
 HAS_SUBREAPER = sys.platform == "linux"
@@ -122,51 +120,33 @@ class Family:
     @property
     def is_gone(self) -> bool:
         """Whether, after a :meth:`reap`, nothing that counts is left."""
-        return self._childless or not self.members()
+        if self._childless:
+            return True
+        return bool(self.abandoned or self.known()) and not self.members()
 
-    def members(self) -> list[psutil.Process]:
+    def members(self) -> list[Process]:
         """The living descendants that count, parents before their children."""
-        known, by_parent = set(self.known()), _children_by_parent()
-        generation = [child for child in by_parent.get(os.getpid(), []) if child.pid not in known]
-        found: list[psutil.Process] = []
+        known, children = set(self.known()), processes.children_by_parent(processes.table())
+        generation = [child for child in children.get(os.getpid(), []) if child.pid not in known]
+        found: list[Process] = []
         while generation:
-            generation = [each for each in generation if not self.abandoned or _unit(each.pid) not in self.abandoned]
+            generation = [each for each in generation if (each.pid, each.started) not in self.abandoned]
             found += generation
-            generation = [child for parent in generation for child in by_parent.get(parent.pid, [])]
-        return [each for each in found if not pidfile.is_zombie(each.pid)]
+            generation = [child for parent in generation for child in children.get(parent.pid, [])]
+        return found
 
     def send(self, number: int, *, then_continue: bool = False) -> None:
-        """Send a signal to every member; with ``then_continue`` also wake the stopped ones."""
+        """Send a signal to every member; with ``then_continue`` also wake the stopped ones.
+
+        What we may not signal is not told apart here: it shows up in the end as abandoned.
+        """
         for process in self.members():
-            # Gone meanwhile is fine; what we may not signal shows up in the end as abandoned.
-            with contextlib.suppress(psutil.Error, ProcessLookupError, PermissionError):
-                process.send_signal(number)
-                if then_continue:
-                    process.send_signal(signal.SIGCONT)
+            processes.send_signal(process.pid, process.started, number)
+            if then_continue:
+                processes.send_signal(process.pid, process.started, signal.SIGCONT)
 
     def abandon(self) -> tuple[str, ...]:
         """Give up on the members that are left; their names, for a person."""
         left = self.members()
-        self.abandoned |= {unit for unit in (_unit(process.pid) for process in left) if unit}
-        return tuple(describe(process) for process in left)
-
-
-def describe(process: psutil.Process) -> str:
-    """A process for a person: ``1234 (sleep, user root)``."""
-    try:
-        return f"{process.pid} ({process.name()}, user {process.username()})"
-    except psutil.Error:
-        return str(process.pid)
-
-
-def _children_by_parent() -> dict[int, list[psutil.Process]]:
-    found: dict[int, list[psutil.Process]] = {}
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error):
-            found.setdefault(process.ppid(), []).append(process)
-    return found
-
-
-def _unit(pid: int) -> Unit | None:
-    started = pidfile.start_time(pid)
-    return None if started is None else (pid, started)
+        self.abandoned |= {(process.pid, process.started) for process in left}
+        return tuple(processes.describe(process.pid) for process in left)

@@ -10,7 +10,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from queuectl import files, pidfile
+from queuectl import files, pidfile, processes
 from queuectl.model import CRASHED, Outcome
 
 _SIZE = 512
@@ -44,7 +44,7 @@ class Slot:
 
     def running(self, pid: int, seq: int, number: int, log_offset: int) -> None:
         """Note what was just started."""
-        started = pidfile.start_time(pid) or 0
+        started = processes.start_time(pid) or 0
         self._write(Running(pid, started, seq, number, log_offset, self._boot, self._namespace).__dict__)
 
     def idle(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, control, pidfile
+from queuectl import Queue, control, pidfile, processes
 
 PATIENCE = 30.0
 """Seconds until a condition counts as never coming true. It only decides how long a failure takes."""
@@ -160,7 +160,7 @@ def pids_with(token: str) -> list[int]:
             line = Path(f"/proc/{name}/cmdline").read_bytes()
         except OSError:
             continue
-        if token.encode() in line and not pidfile.is_zombie(int(name)):
+        if token.encode() in line and not ((process := processes.look(int(name))) is None or process.is_zombie):
             found.append(int(name))
     return found
 

@@ -1,0 +1,113 @@
+"""The processes of this machine: a look at one or at all, and a signal that reaches no stranger."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Collection, Mapping
+from typing import NamedTuple
+
+import psutil
+
+
+class Process(NamedTuple):
+    """A process as it was seen. ``started`` is in clock ticks since boot; with the PID it is unique.
+
+    It is field 22 of ``/proc/PID/stat`` (proc(5)), which no change of the wall clock moves.
+    """
+
+    pid: int
+    parent: int
+    session: int
+    started: int
+    is_zombie: bool
+
+
+def look(pid: int) -> Process | None:
+    """One process; None when there is none with this PID."""
+    return _from_proc(pid) if sys.platform == "linux" else _from_psutil(pid)
+
+
+def table() -> dict[int, Process]:
+    """All processes that can be seen, by PID."""
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()] if sys.platform == "linux" else psutil.pids()
+    return {pid: process for pid in pids if (process := look(pid)) is not None}
+
+
+def children_by_parent(processes: Mapping[int, Process]) -> dict[int, list[Process]]:
+    """The living children of each process, by its PID."""
+    found: dict[int, list[Process]] = {}
+    for process in processes.values():
+        if not process.is_zombie:
+            found.setdefault(process.parent, []).append(process)
+    return found
+
+
+def descendants(ancestors: Collection[int], processes: Mapping[int, Process]) -> set[int]:
+    """The PIDs of all that descends from some processes."""
+    children = children_by_parent(processes)
+    found: set[int] = set()
+    generation = list(ancestors)
+    while generation:
+        generation = [child.pid for pid in generation for child in children.get(pid, ()) if child.pid not in found]
+        found.update(generation)
+    return found
+
+
+def start_time(pid: int) -> int | None:
+    """When a process started; None when there is none with this PID."""
+    process = look(pid)
+    return None if process is None else process.started
+
+
+def send_signal(pid: int, started: int, number: int) -> bool:
+    """Signal the process that started then, and no stranger that has its PID by now; whether it was sent."""
+    # Gone already, or not ours to signal: the caller looks again.
+    with contextlib.suppress(OSError):
+        if not hasattr(os, "pidfd_open"):
+            if start_time(pid) == started:
+                os.kill(pid, number)
+                return True
+            return False
+        descriptor = os.pidfd_open(pid)
+        try:
+            # Whoever has the PID now keeps it, for us, as long as we hold the descriptor.
+            if start_time(pid) == started:
+                signal.pidfd_send_signal(descriptor, number)
+                return True
+        finally:
+            os.close(descriptor)
+    return False
+
+
+def describe(pid: int) -> str:
+    """A process for a person: ``1234 (sleep, user root)``."""
+    try:
+        process = psutil.Process(pid)
+        return f"{pid} ({process.name()}, user {process.username()})"
+    except psutil.Error:
+        return str(pid)
+
+
+def _from_proc(pid: int) -> Process | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb", buffering=0) as file:
+            # The second field is the program's name, which may hold blanks and parentheses.
+            fields = file.read(4096).rpartition(b")")[2].split()
+    except OSError:
+        return None
+    if len(fields) < 20:
+        return None
+    return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
+
+
+def _from_psutil(pid: int) -> Process | None:
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            is_zombie = process.status() == psutil.STATUS_ZOMBIE
+            return Process(pid, process.ppid(), os.getsid(pid), round(process.create_time() * 100), is_zombie)
+    except (psutil.Error, OSError):
+        return None
