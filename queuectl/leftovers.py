@@ -57,13 +57,10 @@ def end_all(home: Home) -> tuple[str, ...]:
     deadline = time.monotonic() + UNKILLABLE_WAIT
     while True:
         spare = _own_line()
-        bearers = {pid: started for pid, started in marks.bearers().items() if pid not in spare}
-        left = bearers.keys() | groups.members() - spare
+        groups.kill(spare)
+        left = marks.kill_bearers(spare) | groups.members() - spare
         if not left or time.monotonic() > deadline:
             break
-        groups.kill(spare)
-        for pid, started in bearers.items():
-            processes.send_signal(pid, started, signal.SIGKILL)
         time.sleep(_ROUND)
     groups.remove()
     for path in _worker_pid_files(home):
@@ -108,13 +105,24 @@ class _Marks:
         self._database = home.database
         self._file = _identity(home.database)
 
-    def bearers(self) -> dict[int, int]:
-        """PID and start time of every process with a mark, and of all that descends from them."""
+    def kill_bearers(self, spare: Collection[int]) -> set[int]:
+        """Send SIGKILL to every process with a mark, and to all that descends from them; their PIDs.
+
+        Each is killed in the moment in which it is seen: one that re-forks is another one soon.
+        """
         if not self._any:
-            return {}
-        table = processes.table()
-        marked = {pid for pid, process in table.items() if self._is_marked(process)}
-        return {pid: table[pid].started for pid in marked | processes.descendants(marked, table)}
+            return set()
+        seen: dict[int, Process] = {}
+        marked: set[int] = set()
+        for process in processes.newest_first():
+            seen[process.pid] = process
+            if process.pid not in spare and self._is_marked(process):
+                processes.send_signal(process.pid, process.started, signal.SIGKILL)
+                marked.add(process.pid)
+        heirs = processes.descendants(marked, seen) - marked - set(spare)
+        for pid in heirs:
+            processes.send_signal(pid, seen[pid].started, signal.SIGKILL)
+        return marked | heirs
 
     def _is_marked(self, process: Process) -> bool:
         return not process.is_zombie and (

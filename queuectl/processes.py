@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 import psutil
@@ -20,6 +20,7 @@ class Process(NamedTuple):
 
     pid: int
     parent: int
+    group: int
     session: int
     started: int
     is_zombie: bool
@@ -30,10 +31,20 @@ def look(pid: int) -> Process | None:
     return _from_proc(pid) if sys.platform == "linux" else _from_psutil(pid)
 
 
+def newest_first() -> Iterator[Process]:
+    """All processes that can be seen; each is looked at in the moment in which it is returned.
+
+    They come by descending PID: the newest first, but for the time after PIDs have wrapped around.
+    """
+    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()] if sys.platform == "linux" else psutil.pids()
+    for pid in sorted(pids, reverse=True):
+        if (process := look(pid)) is not None:
+            yield process
+
+
 def table() -> dict[int, Process]:
     """All processes that can be seen, by PID."""
-    pids = [int(name) for name in os.listdir("/proc") if name.isdigit()] if sys.platform == "linux" else psutil.pids()
-    return {pid: process for pid in pids if (process := look(pid)) is not None}
+    return {process.pid: process for process in newest_first()}
 
 
 def children_by_parent(processes: Mapping[int, Process]) -> dict[int, list[Process]]:
@@ -100,7 +111,7 @@ def _from_proc(pid: int) -> Process | None:
         return None
     if len(fields) < 20:
         return None
-    return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
+    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
 
 
 def _from_psutil(pid: int) -> Process | None:
@@ -108,6 +119,8 @@ def _from_psutil(pid: int) -> Process | None:
         process = psutil.Process(pid)
         with process.oneshot():
             is_zombie = process.status() == psutil.STATUS_ZOMBIE
-            return Process(pid, process.ppid(), os.getsid(pid), round(process.create_time() * 100), is_zombie)
+            return Process(
+                pid, process.ppid(), os.getpgid(pid), os.getsid(pid), round(process.create_time() * 100), is_zombie
+            )
     except (psutil.Error, OSError):
         return None

@@ -8,6 +8,7 @@ session and process group only.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -126,27 +127,56 @@ class Family:
 
     def members(self) -> list[Process]:
         """The living descendants that count, parents before their children."""
-        known, children = set(self.known()), processes.children_by_parent(processes.table())
-        generation = [child for child in children.get(os.getpid(), []) if child.pid not in known]
+        return self._members_in(processes.table())
+
+    def _members_in(self, table: Mapping[int, Process]) -> list[Process]:
+        children = processes.children_by_parent(table)
+        generation = [child for child in children.get(os.getpid(), []) if self._counts(child)]
         found: list[Process] = []
         while generation:
-            generation = [each for each in generation if (each.pid, each.started) not in self.abandoned]
             found += generation
-            generation = [child for parent in generation for child in children.get(parent.pid, [])]
+            generation = [
+                child for parent in generation for child in children.get(parent.pid, []) if self._counts(child)
+            ]
         return found
 
-    def send(self, number: int, *, then_continue: bool = False) -> None:
-        """Send a signal to every member; with ``then_continue`` also wake the stopped ones.
+    def _counts(self, process: Process) -> bool:
+        return (process.pid, process.started) not in self.abandoned and process.pid not in self.known()
 
-        What we may not signal is not told apart here: it shows up in the end as abandoned.
-        """
+    def ask_to_end(self) -> None:
+        """Send SIGTERM to every member, and wake those that are stopped, so that they hear it."""
         for process in self.members():
-            processes.send_signal(process.pid, process.started, number)
-            if then_continue:
-                processes.send_signal(process.pid, process.started, signal.SIGCONT)
+            processes.send_signal(process.pid, process.started, signal.SIGTERM)
+            processes.send_signal(process.pid, process.started, signal.SIGCONT)
+
+    def kill(self) -> None:
+        """Send SIGKILL to every member: one round, for they may fork meanwhile.
+
+        A process that re-forks without pause is another one by the end of a look at all. It falls to
+        us with each step, so our children are killed in the moment in which they are seen, and
+        with their process groups, which the kernel does at one stroke. What we may not signal
+        shows up in the end as abandoned.
+        """
+        seen: dict[int, Process] = {}
+        for process in processes.newest_first():
+            seen[process.pid] = process
+            if process.parent == os.getpid() and not process.is_zombie and self._counts(process):
+                _kill_with_group(process)
+        for process in self._members_in(seen):
+            if process.parent != os.getpid():
+                processes.send_signal(process.pid, process.started, signal.SIGKILL)
 
     def abandon(self) -> tuple[str, ...]:
         """Give up on the members that are left; their names, for a person."""
         left = self.members()
         self.abandoned |= {(process.pid, process.started) for process in left}
         return tuple(processes.describe(process.pid) for process in left)
+
+
+def _kill_with_group(child: Process) -> None:
+    """Kill a child of ours, which nobody else reaps, so that its PID is no stranger's, and its group."""
+    with contextlib.suppress(OSError):
+        os.kill(child.pid, signal.SIGKILL)
+    if child.group != os.getpgrp():
+        with contextlib.suppress(OSError):
+            os.killpg(child.group, signal.SIGKILL)

@@ -200,7 +200,7 @@ class _Attempt:
     def _end_gently(self) -> None:
         """Ask all to end, and give them ``kill_grace`` seconds, unless somebody wants it at once."""
         deadline = self.clock.monotonic() + self.task.kill_grace
-        self.family.send(signal.SIGTERM, then_continue=True)
+        self.family.ask_to_end()
         while not self.family.is_gone and not (self.order is not None and not self.order.gently):
             left = deadline - self.clock.monotonic()
             if left <= 0:
@@ -216,7 +216,7 @@ class _Attempt:
         while not self.family.is_gone:
             if self.clock.monotonic() > deadline:
                 return self.family.abandon()
-            self.family.send(signal.SIGKILL)
+            self.family.kill()
             self.family.reap()
             if not self.family.is_gone:
                 self._listen(_STILL_THERE)

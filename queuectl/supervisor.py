@@ -263,7 +263,7 @@ class Supervisor:
                 logger.error("a dead worker left a process that cannot be ended: %s", name)
             self._orphans_since = None
             return
-        self.family.send(signal.SIGKILL)
+        self.family.kill()
 
     def _may_have_orphans(self) -> bool:
         """Nothing falls to us while every worker lives; so nothing is searched for either."""

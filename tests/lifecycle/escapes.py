@@ -21,6 +21,14 @@ while time.monotonic() < until:
     if os.fork(): os._exit(0)
 """
 
+_REFORK_IN_NEW_SESSIONS = """
+import os, sys, time
+until = time.monotonic() + 60
+while time.monotonic() < until:
+    if os.fork(): os._exit(0)
+    os.setsid()
+"""
+
 _DEAF = """
 import os, signal, sys, time
 for number in set(signal.valid_signals()) - {signal.SIGKILL, signal.SIGSTOP}:
@@ -47,6 +55,7 @@ def escapes(token: str) -> Mapping[str, str]:
         "stopped": f"sleep {token} & kill -STOP $!",
         "many": f"for i in 1 2 3 4 5 6 7 8 9 10; do setsid sleep {token} & done",
         "re-forks itself": python(_REFORK) + " &",
+        "re-forks itself in new sessions": python(_REFORK_IN_NEW_SESSIONS) + " &",
         "cleared environment": f"env -i setsid sleep {token} &",
     }
 
