@@ -30,9 +30,8 @@ class WorkerGroups:
         parent = own_group()
         if parent is None:
             return cls(None)
-        name = f"queuectl-{hashlib.sha256(home.database.encode()).hexdigest()[:12]}"
-        path = os.path.join(parent, name)
         try:
+            path = os.path.join(parent, _name_for(home))
             os.makedirs(path, exist_ok=True)
             probe = os.path.join(path, "probe")
             os.makedirs(probe, exist_ok=True)
@@ -41,14 +40,18 @@ class WorkerGroups:
                 return cls(None)
         except OSError:
             return cls(None)
-        files.write_atomically(home.cgroup, f"{path}\n")
+        files.write_atomically(home.cgroup, f"{path}\n{os.stat(path).st_ino}\n")
         return cls(path)
 
     @classmethod
     def noted(cls, home: Home) -> WorkerGroups:
         """The groups of the last workers, as ``run/`` remembers them."""
-        path = (files.read_small(home.cgroup) or "").strip()
-        return cls(path if path and os.path.isdir(path) else None)
+        path, _, inode = (files.read_small(home.cgroup) or "").rstrip("\n").rpartition("\n")
+        try:
+            # The same path is another group in another container, and after a reboot.
+            return cls(path if str(os.stat(path).st_ino) == inode else None)
+        except OSError:
+            return cls(None)
 
     def enter(self, worker: str) -> None:
         """Move this process into a worker's group; one that cannot is contained by other means."""
@@ -99,6 +102,12 @@ def own_group() -> str | None:
             path = os.path.normpath(mount + line[3:])
             return path if os.path.isdir(path) else mount
     return None
+
+
+def _name_for(home: Home) -> str:
+    """Differs from queue to queue, also where two containers have one at the same path."""
+    status = os.stat(home.database)
+    return f"queuectl-{hashlib.sha256(f'{status.st_dev}:{status.st_ino}'.encode()).hexdigest()[:12]}"
 
 
 def _mount_point() -> str | None:

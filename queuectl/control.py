@@ -88,6 +88,8 @@ def _live_detached(home: Home, orders: Orders, report: int) -> None:
         null = os.open(os.devnull, os.O_RDWR)
         for descriptor, target in ((null, 0), (log, 1), (log, 2)):
             os.dup2(descriptor, target)
+        # A pipe that whoever started us reads from would stay open as long as we live.
+        host.close_descriptors({0, 1, 2, log, report})
         os.chdir("/")
         status = _supervise(home, orders, lambda: _tell(report, "ready", close=True))
     except QueueError as error:

@@ -63,7 +63,7 @@ def _live(main: Callable[[], None], title: str, keep_open: Collection[int]) -> N
     try:
         os.setsid()
         _drop_signal_handlers()
-        _close_descriptors({0, 1, 2, *keep_open, *log_descriptors()})
+        close_descriptors({0, 1, 2, *keep_open, *log_descriptors()})
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         set_title(title)
         main()
@@ -150,7 +150,8 @@ def _drop_signal_handlers() -> None:
             signal.signal(number, signal.SIG_DFL)
 
 
-def _close_descriptors(spared: set[int]) -> None:
+def close_descriptors(spared: set[int]) -> None:
+    """Close all that this process inherited, but for some."""
     for descriptor in _open_descriptors() - spared:
         try:
             os.close(descriptor)

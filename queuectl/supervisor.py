@@ -93,6 +93,7 @@ class Supervisor:
         self._mend_at = 0.0
         self._told = ""
         self._store_troubled = False
+        self._replaced = 0
 
     def run(self) -> int:
         """Supervise; returns the exit status: 0, or 128 + signal when the stop was forced."""
@@ -169,7 +170,7 @@ class Supervisor:
                 seen = os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 continue
-            if seen is not None and seen.si_status == signal.SIGSTOP:
+            if seen is not None:
                 logger.error("process %d of the workers was stopped: killing it", pid)
                 os.kill(pid, signal.SIGKILL)
 
@@ -310,6 +311,7 @@ class Supervisor:
         deaths = 1 if now - member.started_at > _STEADY else member.deaths + 1
         delay = 0.0 if deaths == 1 else min(_LONGEST_BACKOFF, 0.5 * 2.0 ** min(deaths - 2, 10))
         logger.warning("%s died; another takes its place in %g seconds (death %d in a row)", member.name, delay, deaths)
+        self._replaced += 1
         replacement = Member(member.number, deaths=deaths, start_at=now + delay)
         self.members[self.members.index(member)] = replacement
 
@@ -380,7 +382,7 @@ class Supervisor:
                 "count": self.orders.count,
                 "drain": self.orders.drain,
                 "stopping": self.stop is not None,
-                "replaced": sum(member.deaths for member in self.members),
+                "replaced": self._replaced,
                 "workers": [
                     {"name": member.name, "pid": member.pid, "ready": member.is_ready}
                     for member in sorted(self.members, key=lambda member: member.number)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from queuectl import Queue, control, pidfile, processes
+from queuectl import Queue, cgroup, control, pidfile, processes
 
 PATIENCE = 30.0
 """Seconds until a condition counts as never coming true. It only decides how long a failure takes."""
@@ -119,6 +119,8 @@ class Farm:
         self.queue.close()
         for pid in pids_with(self.token):
             os.kill(pid, signal.SIGKILL)
+        # What a killed supervisor leaves, the next start removes; after a test there is none.
+        cgroup.WorkerGroups.noted(self.home).remove()
 
     def _command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "queuectl", *arguments]
