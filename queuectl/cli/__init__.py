@@ -1,0 +1,166 @@
+"""The command line: parse, call :class:`~queuectl.Queue`, print. The only place that exits.
+
+A command's module is imported when the command is called for, and no other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+
+import click
+
+from queuectl import __version__
+from queuectl.cli import output
+from queuectl.cli.base import Group
+from queuectl.errors import QueueError
+
+INTERRUPTED = 130
+
+_SECTIONS: Mapping[str, Mapping[str, str]] = {
+    "Jobs": {
+        "enqueue": "enqueue",
+        "list": "jobs",
+        "show": "jobs",
+        "logs": "logs",
+        "wait": "waiting",
+        "cancel": "jobs",
+        "retry": "jobs",
+        "dlq": "dlq",
+    },
+    "Workers": {
+        "worker-start": "workers",
+        "worker-stop": "workers",
+        "worker-status": "workers",
+        "worker-run": "workers",
+    },
+    "Queue": {
+        "init": "queue",
+        "status": "queue",
+        "config": "config",
+    },
+}
+"""The commands as ``--help`` shows them, each with the module that holds it."""
+
+_MODULES = {name: module for section in _SECTIONS.values() for name, module in section.items()}
+
+
+class RootGroup(Group):
+    """Finds its commands in modules that are imported only when they are called for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_MODULES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _MODULES:
+            return None
+        from importlib import import_module
+
+        module = import_module(f"queuectl.cli.{_MODULES[cmd_name]}")
+        command: click.Command = getattr(module, "cmd_" + cmd_name.replace("-", "_"))
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for title, names in _SECTIONS.items():
+            found = [(name, self.get_command(ctx, name)) for name in names]
+            with formatter.section(title):
+                formatter.write_dl([(name, each.get_short_help_str(100)) for name, each in found if each is not None])
+
+
+@click.command(
+    cls=RootGroup,
+    invoke_without_command=True,
+    examples=(
+        "queuectl init",
+        "queuectl enqueue --command 'echo hello'",
+        "queuectl worker-start --count 2",
+        "queuectl wait",
+        "queuectl list",
+    ),
+    after_help=(
+        "Which queue: --db PATH, else QUEUECTL_DB_PATH, else the nearest queuectl.db in the current directory or "
+        "a parent. A bare 'queuectl' is 'queuectl status'. 'queuectl COMMAND -h' tells more about a command.",
+        "Exit codes: 0 done, 1 failed, 2 wrong usage or a bad value, 3 no such job or queue, 4 conflict, "
+        "5 the database cannot be used, 124 wait ran out of time, 130 interrupted.",
+    ),
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.pass_context
+def main(ctx: click.Context) -> int | None:
+    """A durable queue of shell commands: enqueue jobs, run them with workers, retry what fails."""
+    if ctx.invoked_subcommand is None:
+        from queuectl.cli.queue import cmd_status
+
+        code: int | None = ctx.invoke(cmd_status)
+        return code
+    return None
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; what the process is to exit with. Nothing but this prints errors."""
+    output.secure_standard_streams()
+    try:
+        try:
+            code = _invoke(arguments)
+            output.flush()
+        except Exception as error:
+            return _answer_for(error)
+    except (KeyboardInterrupt, click.Abort, EOFError):
+        output.discard_stdout()
+        return INTERRUPTED
+    return code
+
+
+def _answer_for(error: Exception) -> int:
+    """Say what went wrong in one line, and tell the exit code for it."""
+    if isinstance(error, click.Abort):
+        raise error
+    if isinstance(error, click.UsageError):
+        return _refuse(error)
+    code, text = 1, None
+    if isinstance(error, QueueError):
+        code, text = error.exit_code, str(error)
+    elif isinstance(error, output.StdoutFailed):
+        output.discard_stdout()
+        text = f"cannot write to standard output: {error}"
+    elif isinstance(error, (output.StdoutClosed, BrokenPipeError)):
+        # Who reads has seen enough: that is no failure of ours. (click writes the help by itself.)
+        output.discard_stdout()
+        code = 0
+    elif isinstance(error, OSError):
+        text = _described(error)
+    else:
+        if os.environ.get("QUEUECTL_DEBUG"):
+            raise error
+        text = f"unexpected {type(error).__name__}: {error} (a mistake in queuectl; QUEUECTL_DEBUG=1 shows where)"
+    if text is not None:
+        output.error(text)
+    return code
+
+
+def _invoke(arguments: Sequence[str]) -> int:
+    for number, argument in enumerate(arguments, 1):
+        try:
+            argument.encode()
+        except UnicodeEncodeError as error:
+            raise click.UsageError(f"argument {number} is not UTF-8 text: {argument[:60]!r}") from error
+    try:
+        with main.make_context("queuectl", list(arguments)) as ctx:
+            result = main.invoke(ctx)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    return result if isinstance(result, int) else 0
+
+
+def _refuse(error: click.UsageError) -> int:
+    """Say what is wrong with the usage, under the usage."""
+    if error.ctx is not None:
+        output.stderr(error.ctx.get_usage())
+        output.stderr(f"Try '{error.ctx.command_path} --help' for help.")
+    output.error(error.format_message())
+    return error.exit_code
+
+
+def _described(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    return f"{error.filename}: {reason}" if error.filename is not None else reason

@@ -1,0 +1,154 @@
+"""What all commands share: where the queue is, ``--json``, examples in the help, and «did you mean»."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from queuectl.api import Queue
+
+_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+
+_OTHER_WORDS = {
+    "add": "enqueue",
+    "submit": "enqueue",
+    "push": "enqueue",
+    "jobs": "list",
+    "ls": "list",
+    "info": "show",
+    "log": "logs",
+    "tail": "logs",
+    "output": "logs",
+    "kill": "cancel",
+    "rm": "cancel",
+    "remove": "cancel",
+    "delete": "cancel",
+    "requeue": "retry",
+    "start": "worker-start",
+    "stop": "worker-stop",
+    "run": "worker-run",
+    "work": "worker-run",
+    "ps": "worker-status",
+    "workers": "worker-status",
+    "dead": "dlq",
+    "create": "init",
+    "stats": "status",
+    "settings": "config",
+    "help": "--help",
+}
+"""What people call our commands elsewhere."""
+
+
+@dataclass
+class App:
+    """What was said before and after the command's name; the later word wins."""
+
+    db: str | None = None
+    json: bool = False
+
+    def queue(self) -> Queue:
+        """The queue that is meant; it need not exist yet. Raises ``NoSuchQueue`` when none is found."""
+        from queuectl.api import Queue
+
+        return Queue(self.db)
+
+    def existing_queue(self) -> Queue:
+        """The queue that is meant, which must exist."""
+        queue = self.queue()
+        queue.require()
+        return queue
+
+
+pass_app = click.make_pass_decorator(App, ensure=True)
+
+
+def _queue_options() -> list[click.Option]:
+    return [
+        click.Option(
+            ["--json"],
+            is_flag=True,
+            expose_value=False,
+            callback=_note_json,
+            help="Print one JSON value.",
+        ),
+        click.Option(
+            ["--db"],
+            metavar="PATH",
+            expose_value=False,
+            callback=_note_db,
+            help="The queue's database (default: QUEUECTL_DB_PATH, else the nearest queuectl.db upward).",
+        ),
+    ]
+
+
+def _note_db(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    app = ctx.ensure_object(App)
+    if value is not None:
+        app.db = value
+
+
+def _note_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    app = ctx.ensure_object(App)
+    if value:
+        app.json = True
+
+
+class _Helpful(click.Command):
+    """A command that takes ``--db`` and ``--json``, and whose help ends with examples that work."""
+
+    def __init__(self, *args: Any, examples: Sequence[str] = (), after_help: Sequence[str] = (), **kwargs: Any) -> None:
+        kwargs["context_settings"] = {**_SETTINGS, **(kwargs.get("context_settings") or {})}
+        super().__init__(*args, **kwargs)
+        self.params.extend(_queue_options())
+        self.examples = tuple(examples)
+        self.after_help = tuple(after_help)
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for paragraph in self.after_help:
+            formatter.write_paragraph()
+            formatter.write_text(paragraph)
+        if self.examples:
+            with formatter.section("Examples"):
+                for example in self.examples:
+                    formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+class Command(_Helpful):
+    """A command that does something."""
+
+
+class Group(_Helpful, click.Group):
+    """A group of commands that tells which one was meant by a name that does not exist."""
+
+    command_class = Command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not ctx.resilient_parsing and not name.startswith("-") and self.get_command(ctx, name) is None:
+            raise click.UsageError(f"no command {name[:60]!r}{self._hint(ctx, name)}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def _hint(self, ctx: click.Context, name: str) -> str:
+        known = self.list_commands(ctx)
+        other = _OTHER_WORDS.get(name.lower())
+        if other in (*known, "--help"):
+            return f": did you mean {other}?"
+        return did_you_mean(name, known) or f" (there are {', '.join(known)})"
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The end of a message about a mistyped name: the ones that are close; empty when none is."""
+    close = difflib.get_close_matches(name.lower(), known, 3, 0.55)
+    return f": did you mean {' or '.join(close)}?" if close else ""
+
+
+def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:
+    """Make a function a command of the root group."""
+    return click.command(name, cls=Command, **settings)

@@ -1,0 +1,218 @@
+"""``enqueue``: from the words of a command line, or a file, to jobs."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.base import App, Command, pass_app
+from queuectl.errors import InvalidInput
+from queuectl.jobfile import STDIN, Entry, read_command, read_jobs
+from queuectl.model import new_job, retries
+
+if TYPE_CHECKING:
+    from queuectl.api import Queue
+
+_WHOLE_NUMBER = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
+
+
+class _EnqueueCommand(Command):
+    """Takes a command's words only after ``--``: before it, they are a mistake."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        after = args[args.index("--") + 1 :] if "--" in args else []
+        rest = super().parse_args(ctx, args)
+        words = ctx.params.get("argv", ())
+        if words and not ctx.resilient_parsing and list(words) != after:
+            raise click.UsageError(
+                f"unexpected argument {words[0][:60]!r}: a command goes after --command, or word by word after --", ctx
+            )
+        return rest
+
+
+@click.command(
+    "enqueue",
+    cls=_EnqueueCommand,
+    options_metavar="[OPTIONS]",
+    examples=(
+        "queuectl enqueue --command 'echo hello | tr a-z A-Z'",
+        "queuectl enqueue --id backup --timeout 2h --max-retries 1 -- tar czf /tmp/etc.tar.gz /etc/hostname",
+        "queuectl enqueue --delay 10m --env GREETING=hi --command 'echo $GREETING'",
+        """printf '%s\\n' '{"command": "true"}' '{"command": "sleep 1"}' | queuectl enqueue --job-file -""",
+    ),
+    after_help=(
+        "A job file holds one JSON object, an array of them, or one object a line, with the keys id, command, "
+        "max_retries, delay, run_at, timeout, cwd and env. It is accepted whole or not at all. Options given beside "
+        "--job-file hold for those of its jobs that do not name the key themselves.",
+        "With --wait the exit code is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
+        "could not be started, 143 when it was cancelled); for several jobs 0 when all completed, else 1.",
+    ),
+)
+@click.option("--command", "command_line", metavar="TEXT", help="The command line, run by /bin/sh -c.")
+@click.option("--command-file", metavar="FILE", help="Read the command line from a file; - is stdin.")
+@click.option("--job-file", metavar="FILE", help="Read jobs, as JSON, from a file; - is stdin.")
+@click.option("--id", "job_id", metavar="ID", help="The job's id (default: a number is given).")
+@click.option("--max-retries", metavar="N", help="Retries after the first failure (default: the setting max_retries).")
+@click.option("--delay", metavar="D", help="Start no earlier than this from now: 90, 90s, 10m, 3h, 2d.")
+@click.option("--run-at", metavar="TIME", help="Start no earlier than this: 2030-01-31T08:00:00Z; UTC without offset.")
+@click.option("--timeout", metavar="D", help="End the job after this time (default: the setting job_timeout).")
+@click.option("--cwd", metavar="DIR", help="The directory to run in (default: the current one).")
+@click.option("--env", metavar="K=V", multiple=True, help="A variable for the job; may be repeated.")
+@click.option("--wait", is_flag=True, help="Block until the jobs have ended.")
+@click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGV...]")
+@pass_app
+def cmd_enqueue(
+    app: App,
+    command_line: str | None,
+    command_file: str | None,
+    job_file: str | None,
+    job_id: str | None,
+    max_retries: str | None,
+    delay: str | None,
+    run_at: str | None,
+    timeout: str | None,
+    cwd: str | None,
+    env: Sequence[str],
+    wait: bool,
+    argv: Sequence[str],
+) -> int:
+    """Add a job, or a file of jobs, and print the ids."""
+    _check_one_source(command_line, command_file, job_file, argv)
+    if delay is not None and run_at is not None:
+        raise click.UsageError("--delay and --run-at exclude each other: give one of them")
+    if job_id is not None and job_file is not None:
+        raise click.UsageError("--id names one job: in a job file, give ids to its entries")
+    options = {
+        "max_retries": _whole_number(max_retries),
+        "delay": delay,
+        "run_at": run_at,
+        "timeout": timeout,
+        "cwd": cwd,
+        "env": _variables(env),
+    }
+    queue = app.queue()
+    if job_file is not None:
+        _say_that_stdin_is_read(job_file)
+        ids = _add_file(queue, job_file, options)
+    else:
+        line = _command_line(command_line, command_file, argv)
+        output.probe()
+        ids = queue.add_many([{**options, "id": job_id, "command": line}])
+    if not wait:
+        _print(queue, ids, one=job_file is None, as_json=app.json)
+        return 0
+    return _wait(queue, ids, one=job_file is None, as_json=app.json)
+
+
+def _check_one_source(
+    command_line: str | None, command_file: str | None, job_file: str | None, argv: Sequence[str]
+) -> None:
+    given = [
+        name
+        for name, is_given in (
+            ("--command", command_line is not None),
+            ("--command-file", command_file is not None),
+            ("--job-file", job_file is not None),
+            ("a command after --", bool(argv)),
+        )
+        if is_given
+    ]
+    if not given:
+        raise click.UsageError("nothing to enqueue: give --command, --command-file, --job-file, or a command after --")
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(given)} exclude each other: give one of them")
+
+
+def _command_line(command_line: str | None, command_file: str | None, argv: Sequence[str]) -> str:
+    if command_line is not None:
+        return command_line
+    if command_file is not None:
+        _say_that_stdin_is_read(command_file)
+        return read_command(command_file)
+    if not argv[0].strip():
+        raise InvalidInput("the command after -- is empty")
+    return shlex.join(argv)
+
+
+def _whole_number(text: str | None) -> int | None:
+    if text is None:
+        return None
+    return retries(int(text) if _WHOLE_NUMBER.fullmatch(text) else text, "--max-retries")
+
+
+def _variables(assignments: Sequence[str]) -> dict[str, str] | None:
+    for assignment in assignments:
+        if "=" not in assignment:
+            raise InvalidInput(f"--env {assignment[:60]!r} is not of the form NAME=VALUE")
+    return dict(assignment.split("=", 1) for assignment in assignments) or None
+
+
+def _say_that_stdin_is_read(path: str) -> None:
+    if path == STDIN and sys.stdin is not None and sys.stdin.isatty():
+        output.note("reading from the terminal; end with Ctrl-D")
+
+
+def _add_file(queue: Queue, path: str, options: Mapping[str, Any]) -> list[str]:
+    entries = read_jobs(path)
+    output.probe()
+    jobs = [_with_defaults(entry.fields, options) for entry in entries]
+    try:
+        return queue.add_many(jobs)
+    except InvalidInput:
+        _explain_by_place(path, entries, jobs)
+        raise
+
+
+def _with_defaults(fields: Any, options: Mapping[str, Any]) -> Any:
+    """An entry with the options that were given on the command line where it is silent."""
+    if not isinstance(fields, dict):
+        return fields
+    has_time = any(fields.get(key) is not None for key in ("delay", "run_at", "next_run_at"))
+    defaults = {
+        key: value
+        for key, value in options.items()
+        if value is not None and fields.get(key) is None and not (has_time and key in ("delay", "run_at"))
+    }
+    return {**fields, **defaults}
+
+
+def _explain_by_place(path: str, entries: Sequence[Entry], jobs: Sequence[Any]) -> None:
+    """The library tells jobs by number; in a file one looks for a line."""
+    for entry, fields in zip(entries, jobs, strict=True):
+        try:
+            new_job(fields)
+        except InvalidInput as error:
+            name = "standard input" if path == STDIN else path
+            raise InvalidInput(f"{name}, {entry.place}: {error}") from error
+
+
+def _print(queue: Queue, ids: Sequence[str], *, one: bool, as_json: bool) -> None:
+    """Print what was accepted. It is on disk by now, so that nothing here may end with an error."""
+    try:
+        if as_json:
+            jobs = (queue.get(job_id).as_dict() for job_id in ids)
+            output.emit_json(next(jobs)) if one else output.emit_json_array(jobs)
+        else:
+            output.emit("".join(f"{job_id}\n" for job_id in ids))
+        output.flush()
+    except output.StdoutFailed as error:
+        output.discard_stdout()
+        output.note(f"accepted, but cannot write to standard output ({error}): {' '.join(ids)}")
+
+
+def _wait(queue: Queue, ids: Sequence[str], *, one: bool, as_json: bool) -> int:
+    from queuectl.cli.waiting import wait_for
+
+    if not as_json:
+        _print(queue, ids, one=one, as_json=False)
+    try:
+        return wait_for(queue, ids, None)
+    finally:
+        if as_json:
+            _print(queue, ids, one=one, as_json=True)

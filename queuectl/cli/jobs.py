@@ -1,0 +1,215 @@
+"""``list``, ``show``, ``cancel``, ``retry``: jobs that are there already."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl import clock
+from queuectl.cli import output
+from queuectl.cli.base import App, command, did_you_mean, pass_app
+from queuectl.cli.output import STATE_STYLES, Column
+from queuectl.clock import SECOND
+from queuectl.errors import InvalidInput
+from queuectl.model import PENDING, PROCESSING, STATES, Attempt, Job
+
+if TYPE_CHECKING:
+    from queuectl.api import Queue
+
+_ALIASES = {"queued": "pending", "running": "processing", "done": "completed", "failed": "dead"}
+
+_LIST = (
+    Column("ID", cut=True),
+    Column("STATE", styles=STATE_STYLES),
+    Column("ATTEMPTS", right=True),
+    Column("WHEN"),
+    Column("COMMAND", cut=True),
+)
+_ATTEMPTS = (
+    Column("#", right=True),
+    Column("STARTED"),
+    Column("TOOK", right=True),
+    Column("OUTCOME", styles=STATE_STYLES),
+    Column("CPU", right=True),
+    Column("MEMORY", right=True),
+    Column("WORKER", cut=True),
+    Column("REASON", cut=True),
+)
+
+
+@command(
+    "list",
+    examples=("queuectl list", "queuectl list --state pending,processing --limit 20", "queuectl list --json"),
+    after_help=(
+        "States are pending, processing, completed, dead and cancelled; queued, running, done and failed mean "
+        "the first four.",
+    ),
+)
+@click.option("--state", metavar="S[,S...]", multiple=True, help="Only jobs in these states.")
+@click.option("--limit", metavar="N", help="At most the first N.")
+@pass_app
+def cmd_list(app: App, state: Sequence[str], limit: str | None) -> None:
+    """List jobs in the order of enqueue."""
+    states = [known_state(name) for text in state for name in text.split(",")]
+    most = None if limit is None else count(limit, "--limit")
+    print_jobs(app, app.existing_queue().jobs(states, most))
+
+
+def known_state(name: str) -> str:
+    """The state that a user means. Raises :class:`InvalidInput`."""
+    wanted = name.strip().lower()
+    wanted = _ALIASES.get(wanted, wanted)
+    if wanted in STATES:
+        return wanted
+    hint = did_you_mean(wanted, [*STATES, *_ALIASES]) or f" (there are {', '.join(STATES)})"
+    raise InvalidInput(f"no state {name[:60]!r}{hint}")
+
+
+def count(text: str, what: str) -> int:
+    """A whole number, 0 or more. Raises :class:`InvalidInput`."""
+    if not (text.strip().isascii() and text.strip().isdigit() and len(text) < 19):
+        raise InvalidInput(f"{what}: {text[:40]!r} is not a whole number, 0 or more")
+    return int(text)
+
+
+def print_jobs(app: App, jobs: Sequence[Job]) -> None:
+    """Print jobs as a table, or as JSON."""
+    if app.json:
+        output.emit_json_array(job.as_dict() for job in jobs)
+        return
+    now = clock.SYSTEM_CLOCK.now()
+    rows = [[job.id, job.state, f"{job.attempts}/{job.max_retries + 1}", when(job, now), job.command] for job in jobs]
+    output.emit_table(_LIST, rows)
+
+
+def when(job: Job, now: int) -> str:
+    """What a person wants to know about a job's time: how long until, for, or since."""
+    if job.state == PENDING:
+        due = clock.timestamp(job.next_run_at) if job.next_run_at else now
+        if due > now:
+            return f"in {_span(due - now)}"
+        return f"waits {_span(now - clock.timestamp(job.updated_at))}"
+    if job.state == PROCESSING:
+        word = "cancelling" if job.cancel_requested else "for"
+        return f"{word} {_span(now - clock.timestamp(job.started_at or job.updated_at))}"
+    return f"{_span(now - clock.timestamp(job.ended_at or job.updated_at))} ago"
+
+
+def _span(micros: int) -> str:
+    return clock.human(max(0, micros) / SECOND)
+
+
+@command("show", examples=("queuectl show 1", "queuectl show 1 --json"))
+@click.argument("job_id", metavar="ID")
+@pass_app
+def cmd_show(app: App, job_id: str) -> None:
+    """Show one job with all its attempts."""
+    queue = app.existing_queue()
+    job, attempts = queue.get(job_id), queue.attempts(job_id)
+    if app.json:
+        output.emit_json({**job.as_dict(), "attempt_history": [attempt.as_dict() for attempt in attempts]})
+        return
+    output.emit_fields(_details(queue, job))
+    if attempts:
+        output.emit("\n")
+        output.emit_table(_ATTEMPTS, [_attempt_row(attempt) for attempt in attempts])
+    for attempt in attempts:
+        if attempt.leftover:
+            output.emit(output.escape(f"attempt {attempt.number} left running: {', '.join(attempt.leftover)}") + "\n")
+
+
+def _details(queue: Queue, job: Job) -> list[tuple[str, str]]:
+    now = clock.SYSTEM_CLOCK.now()
+    log = queue.home.log(job.id)
+    fields: list[tuple[str, str | None]] = [
+        ("id", job.id),
+        ("state", _state(job)),
+        ("command", job.command),
+        ("directory", job.cwd),
+        ("environment", "\n".join(f"{name}={value}" for name, value in job.env.items())),
+        ("attempts", f"{job.attempts} of at most {job.max_retries + 1}"),
+        ("timeout", _timeout(job)),
+        ("created", _moment(job.created_at)),
+        ("next start", f"{_moment(job.next_run_at)} ({when(job, now)})" if job.next_run_at else None),
+        ("started", f"{_moment(job.started_at)} by {job.worker}" if job.state == PROCESSING else None),
+        ("ended", f"{_moment(job.ended_at)} ({when(job, now)})" if job.ended_at else None),
+        ("log", log if os.path.lexists(log) else None),
+    ]
+    return [(name, value) for name, value in fields if value]
+
+
+def _state(job: Job) -> str:
+    if not job.reason:
+        return job.state
+    return f"{job.state}, after: {job.reason}" if job.state == PENDING else f"{job.state}: {job.reason}"
+
+
+def _timeout(job: Job) -> str:
+    if job.timeout is None:
+        return "the setting job_timeout"
+    return clock.human(job.timeout) if job.timeout else "none"
+
+
+def _moment(text: str | None) -> str:
+    """A time to the second: enough for the eye."""
+    return f"{text[:10]} {text[11:19]}Z" if text else "-"
+
+
+def _attempt_row(attempt: Attempt) -> list[str]:
+    took = "-"
+    if attempt.ended_at is not None:
+        took = _span(clock.timestamp(attempt.ended_at) - clock.timestamp(attempt.started_at))
+    return [
+        str(attempt.number),
+        _moment(attempt.started_at),
+        took,
+        attempt.outcome or "running",
+        "-" if attempt.cpu_seconds is None else f"{attempt.cpu_seconds:.2f}s",
+        "-" if attempt.max_rss_bytes is None else f"{attempt.max_rss_bytes / 2**20:.1f}M",
+        attempt.worker or "-",
+        attempt.reason or "",
+    ]
+
+
+@command(
+    "cancel",
+    examples=("queuectl cancel 1", "queuectl cancel --wait 2 3"),
+    after_help=(
+        "A waiting job is cancelled at once. A running one gets SIGTERM, and SIGKILL after the setting kill_grace; "
+        "--wait returns once it is gone. Of several ids all are dealt with or, when one is bad, none.",
+    ),
+)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.option("--wait", is_flag=True, help="Return only when the jobs are gone.")
+@pass_app
+def cmd_cancel(app: App, ids: Sequence[str], wait: bool) -> None:
+    """Stop waiting or running jobs."""
+    queue = app.existing_queue()
+    queue.cancel(*ids)
+    if wait:
+        from queuectl.cli.waiting import block
+
+        block(queue, queue.watch(ids), ids, None)
+    if app.json:
+        print_jobs(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)])
+
+
+@command(
+    "retry",
+    examples=("queuectl retry 1", "queuectl retry 2 3"),
+    after_help=(
+        "Jobs that have ended, however they did, run again with all their retries; their history is kept. "
+        "Of several ids all are dealt with or, when one is bad, none.",
+    ),
+)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@pass_app
+def cmd_retry(app: App, ids: Sequence[str]) -> None:
+    """Run ended jobs again."""
+    queue = app.existing_queue()
+    queue.retry(*ids)
+    if app.json:
+        print_jobs(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)])

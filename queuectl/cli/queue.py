@@ -1,0 +1,93 @@
+"""``init`` and ``status``: the queue as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from queuectl import clock
+from queuectl.cli import output
+from queuectl.cli.base import App, command, pass_app
+from queuectl.cli.jobs import when
+from queuectl.model import DEAD, PENDING, STATES, Job
+
+if TYPE_CHECKING:
+    from queuectl.store.base import Overview
+
+
+@command(
+    "init",
+    examples=("queuectl init", "queuectl init builds/queuectl.db"),
+    after_help=("A queue that exists already is left as it is.",),
+)
+@click.argument("path", required=False, metavar="[PATH]")
+@pass_app
+def cmd_init(app: App, path: str | None) -> None:
+    """Create a queue, here or at a path, and print the path."""
+    from queuectl.api import Queue
+
+    if path is not None and app.db is not None and path != app.db:
+        raise click.UsageError("give the path once: as PATH or as --db")
+    queue = Queue.init(path if path is not None else app.db)
+    if app.json:
+        output.emit_json({"database": queue.home.database})
+    else:
+        output.emit(output.escape(queue.home.database) + "\n")
+
+
+@command("status", examples=("queuectl status", "queuectl status --json"))
+@pass_app
+def cmd_status(app: App) -> None:
+    """Show jobs by state, workers, and what comes next."""
+    from queuectl.cli.workers import status_of
+
+    queue = app.existing_queue()
+    overview, workers = queue.overview(), status_of(queue.home)
+    if app.json:
+        output.emit_json(
+            {
+                "jobs": dict(overview.counts),
+                "workers": _workers_in_short(workers),
+                "oldest_waiting": overview.oldest_waiting and overview.oldest_waiting.as_dict(),
+                "next_scheduled": overview.next_scheduled and overview.next_scheduled.as_dict(),
+                "database": queue.home.database,
+            }
+        )
+        return
+    now = clock.SYSTEM_CLOCK.now()
+    output.emit_fields(
+        [
+            ("queue", queue.home.database),
+            ("jobs", ", ".join(f"{overview.counts[state]} {state}" for state in STATES)),
+            ("workers", _workers_in_words(workers, overview)),
+            *([("oldest waiting", _job_in_short(overview.oldest_waiting, now))] if overview.oldest_waiting else []),
+            *([("next scheduled", _job_in_short(overview.next_scheduled, now))] if overview.next_scheduled else []),
+            *([("dead", "look with 'queuectl dlq list'")] if overview.counts[DEAD] else []),
+            *([] if any(overview.counts.values()) else [("hint", "add a job: queuectl enqueue --command 'echo hi'")]),
+        ],
+        cut=True,
+    )
+
+
+def _workers_in_short(status: Mapping[str, Any]) -> dict[str, Any]:
+    supervisor = status["supervisor"] or {}
+    return {
+        "running": len(status["workers"]),
+        "busy": sum(worker.get("job") is not None for worker in status["workers"]),
+        "supervisor": supervisor.get("pid"),
+        "mode": supervisor.get("mode"),
+    }
+
+
+def _workers_in_words(status: Mapping[str, Any], overview: Overview) -> str:
+    short = _workers_in_short(status)
+    if not status["running"]:
+        wanted = overview.counts[PENDING] > 0
+        return "none running" + (": start them with 'queuectl worker-start'" if wanted else "")
+    return f"{short['running']} running, {short['busy']} busy (supervisor {short['supervisor']}, {short['mode']} mode)"
+
+
+def _job_in_short(job: Job, now: int) -> str:
+    return f"{job.id}, {when(job, now)}: {output.escape(job.command)}"

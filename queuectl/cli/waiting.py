@@ -1,0 +1,151 @@
+"""``wait``, and how ``enqueue --wait`` and ``cancel --wait`` block until jobs have ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Protocol
+
+import click
+
+from queuectl import clock
+from queuectl.cli import output
+from queuectl.cli.base import App, command, pass_app
+from queuectl.errors import WaitTimeout
+from queuectl.model import CANCELLED, COMPLETED, SIGNALED, TIMED_OUT, Job
+
+if TYPE_CHECKING:
+    from queuectl.api import Queue
+    from queuectl.waiting import Watch
+
+TIMED_OUT_CODE, CRASHED_CODE, CANCELLED_CODE = 124, 125, 143
+
+
+@command(
+    "wait",
+    examples=("queuectl wait", "queuectl wait --timeout 10m", "queuectl wait 1 2 && echo both completed"),
+    after_help=(
+        "Without ids it waits until nothing is pending or processing any more. The exit code for one id is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
+        "could not be started, 143 when it was cancelled). For several, or all, it is 0 when all completed, else 1. "
+        "It is 124 when --timeout ran out, and 130 when interrupted: the jobs go on.",
+    ),
+)
+@click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--timeout", metavar="D", help="Give up after this time: 90, 90s, 10m, 3h, 2d. The jobs go on.")
+@pass_app
+def cmd_wait(app: App, ids: Sequence[str], timeout: str | None) -> int:
+    """Block until jobs have ended, with a progress bar."""
+    seconds = None if timeout is None else clock.seconds(timeout, "--timeout")
+    queue = app.existing_queue()
+    try:
+        return wait_for(queue, ids or None, seconds)
+    finally:
+        if app.json:
+            _print_json(queue, ids)
+
+
+def _print_json(queue: Queue, ids: Sequence[str]) -> None:
+    if ids:
+        output.emit_json_array([queue.get(job_id).as_dict() for job_id in dict.fromkeys(ids)])
+    else:
+        output.emit_json({"jobs": queue.counts()})
+
+
+def wait_for(queue: Queue, ids: Sequence[str] | None, timeout: float | None) -> int:
+    """Block until jobs have ended, and return the exit code that tells how.
+
+    Raises :class:`~queuectl.errors.WaitTimeout` after ``timeout`` seconds.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout
+    watch = queue.watch(ids)
+    try:
+        block(queue, watch, ids, deadline)
+        single = list(dict.fromkeys(ids or ()))
+        if len(single) != 1:
+            return _code_of_several(watch)
+        job = queue.get(single[0])
+        while not job.ended:  # somebody ran it again meanwhile
+            watch.look()
+            block(queue, watch, ids, deadline)
+            job = queue.get(single[0])
+    except WaitTimeout as error:
+        raise WaitTimeout(f"not all had ended after {clock.human(timeout or 0)}; they go on") from error
+    except KeyboardInterrupt:
+        output.note("interrupted; the jobs go on")
+        raise
+    return _code_of_one(job)
+
+
+def _code_of_several(watch: Watch) -> int:
+    if watch.all_completed:
+        return 0
+    output.note("not all completed: see 'queuectl list --state dead,cancelled'")
+    return 1
+
+
+def _code_of_one(job: Job) -> int:
+    code = exit_code(job)
+    if job.state != COMPLETED:
+        output.note(f"job {job.id} is {job.state} ({job.reason or job.outcome}): see 'queuectl logs {job.id}'")
+    return code
+
+
+def exit_code(job: Job) -> int:
+    """What a job that has ended is to a shell."""
+    if job.state == COMPLETED:
+        return 0
+    if job.state == CANCELLED:
+        return CANCELLED_CODE
+    if job.outcome == TIMED_OUT:
+        return TIMED_OUT_CODE
+    if job.outcome == SIGNALED and job.signal:
+        return 128 + job.signal
+    return job.exit_code or CRASHED_CODE
+
+
+def block(queue: Queue, watch: Watch, ids: Collection[str] | None, deadline: float | None) -> None:
+    """Wait until a watch is over; draw how far things are where somebody looks on."""
+    if watch.over:
+        return
+    if output.stderr_on_terminal():
+        hint_at_missing_workers(queue)
+    with _display(watch.counts, ids) as display:
+        while not watch.over:
+            left = 1.0 if deadline is None else deadline - time.monotonic()
+            if left <= 0:
+                raise WaitTimeout("time is up")
+            watch.pause(left)
+            watch.look()
+            display.show(watch.counts)
+
+
+def hint_at_missing_workers(queue: Queue) -> None:
+    """Tell somebody who waits that nothing is going to happen."""
+    from queuectl.cli.workers import status_of
+
+    if not status_of(queue.home)["running"]:
+        output.note("no workers are running: start them with 'queuectl worker-start'")
+
+
+class _Display(Protocol):
+    def show(self, counts: Mapping[str, int]) -> None:
+        """Bring the picture up to date."""
+
+
+class _Nothing:
+    def show(self, counts: Mapping[str, int]) -> None:
+        pass
+
+
+@contextmanager
+def _display(counts: Mapping[str, int], ids: Collection[str] | None) -> Iterator[_Display]:
+    if not output.stderr_on_terminal():
+        yield _Nothing()
+        return
+    from queuectl.cli.progress import Bar
+
+    # Of all jobs, those that ended long ago are not what is waited for.
+    with Bar(counts if ids is None else {}) as bar:
+        bar.show(counts)
+        yield bar

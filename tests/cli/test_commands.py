@@ -1,0 +1,325 @@
+"""What the commands print, and the exit codes that tell how jobs ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from program import Bench, Result, call
+
+from queuectl import control
+
+
+def test_init_prints_the_path_and_is_idempotent(elsewhere: Path) -> None:
+    for _ in range(2):
+        assert call("init").out == f"{elsewhere}/queuectl.db\n"
+    assert json.loads(call("--json", "init", "sub/q.db").out) == {"database": f"{elsewhere}/sub/q.db"}
+    assert call("init", "--db", "sub/q.db").out == f"{elsewhere}/sub/q.db\n"
+    assert call("--db", "nowhere.db", "list", "--db", "sub/q.db").code == 0
+
+
+@pytest.mark.parametrize("args", [["status", "--json"], ["--json", "status"], ["--json"]])
+def test_status_as_json(bench: Bench, args: list[str]) -> None:
+    bench.ended("failed", exit_code=1, reason="exit code 1")
+    bench.queue.enqueue("true", id="next")
+    bench.queue.enqueue("true", id="later", delay=3600)
+    told = json.loads(bench.run(*args).out)
+    assert told["jobs"] == {"pending": 2, "processing": 0, "completed": 0, "dead": 1, "cancelled": 0}
+    assert told["workers"]["running"] == 0
+    assert told["oldest_waiting"]["id"] == "next"
+    assert told["next_scheduled"]["id"] == "later"
+    assert told["database"] == bench.queue.home.database
+
+
+def test_status_tells_what_to_do_next(bench: Bench) -> None:
+    assert "queuectl enqueue" in bench.run().out
+    bench.queue.enqueue("true", max_retries=0)
+    assert "queuectl worker-start" in bench.run("status").out
+    bench.play("failed", exit_code=1)
+    assert "queuectl dlq list" in bench.run("status").out
+
+
+def test_list_in_a_pipe_is_plain_and_whole(bench: Bench) -> None:
+    command = "echo " + "long " * 60 + "\x1b[31m\n"
+    bench.queue.enqueue(command, id="one")
+    bench.queue.enqueue("true", id="two", delay=3600)
+    result = bench.run("list")
+    header, first, second = result.lines
+    assert header.split() == ["ID", "STATE", "ATTEMPTS", "WHEN", "COMMAND"]
+    assert first.endswith(r"\x1b[31m\n")
+    assert first.count("long") == 60
+    assert "in 59m" in second or "in 1h" in second
+    assert "\x1b" not in result.out
+
+
+def test_list_as_json_does_not_change_by_the_clock(bench: Bench) -> None:
+    assert json.loads(bench.run("list", "--json").out) == []
+    for delay in (0, 0.2):
+        bench.queue.enqueue("echo 'ä\x9b'", delay=delay)
+    first = bench.run("list", "--json")
+    time.sleep(0.25)
+    assert bench.run("list", "--json").out == first.out
+    assert json.loads(first.out) == [job.as_dict() for job in bench.queue.jobs()]
+    assert "\x9b" not in first.out
+
+
+def test_list_of_some(bench: Bench) -> None:
+    bench.ended("succeeded")
+    bench.ended("failed", exit_code=1)
+    bench.queue.enqueue("true")
+    bench.queue.enqueue("true")
+    bench.queue.cancel("4")
+
+    def ids(*args: str) -> list[str]:
+        return [job["id"] for job in json.loads(bench.run("list", "--json", *args).out)]
+
+    assert ids() == ["1", "2", "3", "4"]
+    assert ids("--state", "done,failed") == ["1", "2"]
+    assert ids("--state", "QUEUED", "--state", "cancelled") == ["3", "4"]
+    assert ids("--state", "dead") == ids("--state", "failed") == ["2"]
+    assert ids("--state", "running") == []
+    assert ids("--limit", "2") == ["1", "2"]
+    assert ids("--limit", "0") == []
+
+
+def test_show_tells_all_attempts(bench: Bench) -> None:
+    bench.queue.enqueue("echo one\necho two", id="a", max_retries=1, env={"K": "v"})
+    bench.play("timed_out", signal=15, reason="still ran after its time of 5.0s", leftover=("sudo sleep (77)",))
+    told = json.loads(bench.run("show", "a", "--json").out)
+    assert [attempt["outcome"] for attempt in told["attempt_history"]] == ["timed_out"]
+    assert told["attempt_history"][0]["leftover"] == ["sudo sleep (77)"]
+    text = bench.run("show", "a").out
+    for expected in ("echo one\n", "echo two\n", "K=v", "1 of at most 2", "timed_out", "sudo sleep (77)"):
+        assert expected in text
+
+
+def test_cancel_and_retry(bench: Bench) -> None:
+    bench.queue.enqueue("true")
+    bench.queue.enqueue("true")
+    assert (bench.run("cancel", "1", "2", "2").out, bench.queue.counts()["cancelled"]) == ("", 2)
+    assert bench.run("cancel", "1").code == 0
+    told = json.loads(bench.run("retry", "1", "--json").out)
+    assert [(job["id"], job["state"]) for job in told] == [("1", "pending")]
+    bench.play("succeeded")
+    result = bench.run("cancel", "2", "1")
+    assert (result.code, "completed" in result.err) == (4, True)
+    assert bench.run("retry", "1", "2").code == 0
+
+
+def test_dead_letter_queue(bench: Bench) -> None:
+    bench.ended("failed", exit_code=9, reason="exit code 9")
+    bench.ended("not_started", reason="no such directory: /nowhere")
+    bench.ended("succeeded")
+    assert [job["id"] for job in json.loads(bench.run("dlq", "list", "--json").out)] == ["1", "2"]
+    assert "no such directory: /nowhere" in bench.run("dlq").out
+    assert bench.run("dlq", "retry", "3").code == 4
+    assert bench.run("dlq", "retry", "1").code == 0
+    assert bench.queue.get("1").attempts == 0
+    assert [job["id"] for job in json.loads(bench.run("--json", "dlq", "retry", "--all").out)] == ["2"]
+    assert bench.run("dlq", "retry", "--all").code == 0
+
+
+def test_settings(bench: Bench) -> None:
+    assert bench.run("config", "get", "max_retries").out == "3\n"
+    assert bench.run("config", "set", "max-retries", "5").code == 0
+    assert bench.run("config", "get", "max-retries").out == "5\n"
+    assert bench.run("config", "set", "backoff_base", "1.5").code == 0
+    assert bench.run("config", "get", "backoff_base").out == "1.5\n"
+    assert json.loads(bench.run("config", "set", "log_max_bytes", "1M", "--json").out) == {"log_max_bytes": 1048576}
+    assert json.loads(bench.run("config", "get", "log_max_bytes", "--json").out) == 1048576
+    assert bench.run("config", "unset", "max_retries").code == 0
+    told = json.loads(bench.run("config", "list", "--json").out)
+    assert (told["max_retries"], told["backoff_base"], len(told)) == (3, 1.5, 8)
+    assert "backoff_base ** attempts" in bench.run("config").out
+
+
+OUTCOMES: list[tuple[str, dict[str, Any], int]] = [
+    ("succeeded", {"exit_code": 0}, 0),
+    ("failed", {"exit_code": 7}, 7),
+    ("failed", {"exit_code": 255}, 255),
+    ("signaled", {"signal": 9}, 137),
+    ("timed_out", {"signal": 15}, 124),
+    ("timed_out", {"exit_code": 3}, 124),
+    ("crashed", {}, 125),
+    ("crashed", {"signal": 9}, 125),
+    ("not_started", {"reason": "no such directory"}, 125),
+    ("cancelled", {"signal": 15}, 143),
+]
+
+
+@pytest.mark.parametrize(("kind", "how", "code"), OUTCOMES)
+def test_wait_for_one_returns_how_it_ended(bench: Bench, kind: str, how: dict[str, Any], code: int) -> None:
+    job_id = bench.ended(kind, **how)
+    result = bench.run("wait", job_id, job_id)
+    assert (result.code, result.out) == (code, "")
+    assert (f"queuectl logs {job_id}" in result.err) == (code != 0)
+
+
+def test_wait_for_a_job_cancelled_before_its_start(bench: Bench) -> None:
+    bench.queue.enqueue("true")
+    bench.queue.cancel("1")
+    assert bench.run("wait", "1").code == 143
+
+
+def test_wait_for_several_or_all(bench: Bench) -> None:
+    assert bench.run("wait").code == 0
+    bench.ended("succeeded")
+    bench.ended("succeeded")
+    bench.ended("failed", exit_code=7)
+    assert bench.run("wait", "1", "2").code == 0
+    assert bench.run("wait", "1", "3").code == 1
+    # What had failed before the wait began is not what was waited for.
+    assert bench.run("wait").code == 0
+    told = json.loads(bench.run("wait", "1", "3", "--json").out)
+    assert [job["state"] for job in told] == ["completed", "dead"]
+
+
+def test_logs_of_a_job_without_any(bench: Bench) -> None:
+    bench.queue.enqueue("true")
+    result = bench.run("logs", "1")
+    assert (result.code, result.out) == (0, "")
+    assert "has not started yet" in result.err
+
+
+@pytest.fixture
+def written(bench: Bench) -> Bench:
+    """A job ``1`` with three attempts: one with output, one without, one with more."""
+    bench.queue.enqueue("true", max_retries=0)
+    bench.play("failed", b"one\ntwo\n", exit_code=1)
+    bench.queue.retry("1")
+    bench.play("crashed")
+    bench.queue.retry("1")
+    bench.play("failed", b"three\nfour", exit_code=1)
+    return bench
+
+
+@pytest.mark.parametrize(
+    ("args", "expected"),
+    [
+        ([], "one\ntwo\nthree\nfour"),
+        (["-n", "1"], "four"),
+        (["-n", "2"], "three\nfour"),
+        (["-n", "3"], "two\nthree\nfour"),
+        (["-n", "4"], "one\ntwo\nthree\nfour"),
+        (["-n", "99"], "one\ntwo\nthree\nfour"),
+        (["-n", "0"], ""),
+        (["--attempt", "1"], "one\ntwo\n"),
+        (["--attempt", "1", "-n", "1"], "two\n"),
+        (["--attempt", "2"], ""),
+        (["--attempt", "3"], "three\nfour"),
+        (["-f"], "one\ntwo\nthree\nfour"),
+        (["-f", "-n", "1", "--attempt", "1"], "two\n"),
+    ],
+)
+def test_logs(written: Bench, args: list[str], expected: str) -> None:
+    result = written.run("logs", *args, "1")
+    assert (result.code, result.out) == (0, expected)
+
+
+def test_logs_as_json(written: Bench) -> None:
+    told = json.loads(written.run("logs", "--json", "--attempt", "3", "1").out)
+    assert told == {"id": "1", "attempt": 3, "text": "three\nfour", "dropped_bytes": 0}
+
+
+def test_logs_of_the_attempt_that_runs(written: Bench) -> None:
+    written.queue.retry("1")
+    assert written.store.claim("worker-1", 2**52) is not None
+    with Path(written.queue.home.log("1")).open("ab") as file:
+        file.write(b"\nfive\n")
+    assert written.run("logs", "--attempt", "4", "1").out == "\nfive\n"
+    assert written.run("logs", "--attempt", "3", "1").out == "three\nfour"
+
+
+def test_logs_pass_bytes_through_a_pipe(bench: Bench) -> None:
+    raw = bytes(range(256)) * 500
+    bench.ended(log=raw)
+    import subprocess
+
+    from program import PROGRAM, environment
+
+    done = subprocess.run([*PROGRAM, "logs", "1"], capture_output=True, env=environment(), check=True)
+    assert done.stdout == raw
+
+
+def test_logs_skip_what_was_dropped_and_say_how_much(bench: Bench) -> None:
+    bench.ended(log=b"begin\n")
+    path = Path(bench.queue.home.log("1"))
+    with path.open("r+b") as file:
+        file.truncate(64 << 30)
+        file.seek(0, os.SEEK_END)
+        file.write(b"end 1\nend 2\n")
+    result = bench.run("logs", "1")
+    assert result.out.replace("\0", "") == "begin\nend 1\nend 2\n"
+    assert len(result.out) < 100_000
+    assert "bytes of the output were dropped" in result.err
+    assert bench.run("logs", "-n", "1", "1").out == "end 2\n"
+    assert json.loads(bench.run("logs", "--json", "1").out)["dropped_bytes"] > 60 << 30
+
+
+@pytest.mark.parametrize("kind", ["link", "fifo"])
+def test_logs_read_nothing_else_in_place_of_a_log(bench: Bench, kind: str) -> None:
+    bench.ended()
+    path = Path(bench.queue.home.log("1"))
+    if kind == "link":
+        path.symlink_to("/etc/passwd")
+    else:
+        os.mkfifo(path)
+    result = bench.run("logs", "1")
+    assert (result.code, result.out) == (1, "")
+    assert "cannot read the log" in result.err
+
+
+def test_worker_commands_when_none_run(bench: Bench) -> None:
+    result = bench.run("worker-stop")
+    assert (result.code, result.out, "no workers are running" in result.err) == (0, "", True)
+    assert json.loads(bench.run("worker-stop", "--json").out) == {"stopped": False}
+    assert bench.run("worker-status").code == 3
+    result = bench.run("worker-status", "--json")
+    assert result.code == 3
+    assert json.loads(result.out) == {"running": False, "supervisor": None, "workers": []}
+
+
+def test_worker_commands_hand_their_options_on(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(control, "start", lambda home, *rest: calls.append(rest) or 4711)
+    monkeypatch.setattr(control, "run", lambda home, *rest: calls.append(rest) or 130)
+    monkeypatch.setattr(control, "stop", lambda home, *rest: calls.append(rest) or True)
+    assert bench.run("worker-start", "--count", "3", "--mode", "thread").out == "4711\n"
+    assert json.loads(bench.run("worker-start", "--json", "--count", "1").out)["pid"] == 4711
+    assert bench.run("worker-run", "--drain", "--count", "512").code == 130
+    assert bench.run("worker-stop", "--timeout", "2m").code == 0
+    assert bench.run("worker-stop", "--now").code == 0
+    assert calls == [
+        (3, "thread", False),
+        (1, "process", False),
+        (512, "process", True),
+        (120.0, False),
+        (None, True),
+    ]
+
+
+def test_worker_status_shows_what_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    worker = {
+        "name": "worker-1",
+        "pid": 5,
+        "job": "j",
+        "attempt": 2,
+        "started_at": "2026-01-01T00:00:00Z",
+        "state": "busy",
+    }
+    told = {
+        "running": True,
+        "supervisor": {"pid": 4, "started_at": "2026-01-01T00:00:00Z", "mode": "process", "count": 1},
+        "workers": [worker],
+    }
+    monkeypatch.setattr(control, "status", lambda home: told)
+    assert json.loads(bench.run("worker-status", "--json").out) == told
+    result: Result = bench.run("worker-status")
+    assert result.code == 0
+    assert "supervisor 4, process mode" in result.lines[0]
+    assert result.lines[-1].split()[:5] == ["worker-1", "5", "busy", "j", "2"]
+    assert "1 running, 1 busy (supervisor 4, process mode)" in bench.run("status").out

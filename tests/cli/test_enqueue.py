@@ -1,0 +1,138 @@
+"""``enqueue``: what its options and files become."""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any
+
+import pytest
+from program import Bench
+
+
+def stored(bench: Bench, job_id: str) -> Any:
+    return bench.queue.get(job_id)
+
+
+def test_id_is_all_that_is_printed(bench: Bench) -> None:
+    result = bench.run("enqueue", "--command", "echo hi", "--id", "a.b-c_1")
+    assert (result.code, result.out, result.err) == (0, "a.b-c_1\n", "")
+    assert stored(bench, "a.b-c_1").command == "echo hi"
+
+
+def test_every_option_is_kept(bench: Bench) -> None:
+    arguments = ["--max-retries", "7", "--run-at", "2030-01-31T08:00+02:00", "--timeout", "10m", "--cwd", "sub"]
+    result = bench.run("enqueue", "--command", "true", *arguments, "--env", "A=b=c", "--env", "E=", "--json")
+    job = json.loads(result.out)
+    assert job["max_retries"] == 7
+    assert job["next_run_at"] == "2030-01-31T06:00:00.000000Z"
+    assert job["timeout"] == 600
+    assert job["cwd"] == str(bench.directory / "sub")
+    assert job["env"] == {"A": "b=c", "E": ""}
+    assert job == stored(bench, job["id"]).as_dict()
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["echo", "hi"], "echo hi"),
+        (["echo", "a  b", "$HOME", "it's"], """echo 'a  b' '$HOME' 'it'"'"'s'"""),
+        (["echo hi"], "'echo hi'"),
+        (["grep", "--", "-x", "f"], "grep -- -x f"),
+        (["ls", "-l", "--json", "--help"], "ls -l --json --help"),
+    ],
+)
+def test_words_are_quoted_for_the_shell(bench: Bench, words: list[str], command: str) -> None:
+    result = bench.run("enqueue", "--max-retries", "0", "--", *words)
+    assert stored(bench, result.out.strip()).command == command
+
+
+def test_command_file_loses_only_the_line_end_that_closes_it(bench: Bench) -> None:
+    (bench.directory / "f").write_bytes("echo ä\n  echo two  \n".encode())
+    assert stored(bench, bench.run("enqueue", "--command-file", "f").out.strip()).command == "echo ä\n  echo two  "
+    result = bench.run("enqueue", "--command-file", "-", stdin=b"echo stdin\n")
+    assert stored(bench, result.out.strip()).command == "echo stdin"
+
+
+def test_longest_command_fits(bench: Bench) -> None:
+    (bench.directory / "f").write_bytes(b": " + b"x" * 131_069 + b"\n")
+    assert bench.run("enqueue", "--command-file", "f").code == 0
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '[{"command": "a"}, {"command": "b"}]',
+        '[\n  {"command": "a"},\n  {"command": "b"}\n]\n',
+        '{"command": "a"}\n{"command": "b"}\n',
+        '\n{"command": "a"}\n\n  {"command": "b"}',
+        '{"command": "a"}\r\n{"command": "b"}\r\n',
+    ],
+)
+def test_job_file_in_all_its_forms(bench: Bench, content: str) -> None:
+    (bench.directory / "jobs").write_text(content, newline="")
+    result = bench.run("enqueue", "--job-file", "jobs")
+    assert result.lines == ["1", "2"]
+    assert [job.command for job in bench.queue.jobs()] == ["a", "b"]
+    assert bench.run("enqueue", "--job-file", "-", stdin=content.encode()).lines == ["3", "4"]
+
+
+@pytest.mark.parametrize("content", ['{"command": "a"}', '{\n  "command": "a",\n  "env": {"A": "b"}\n}\n'])
+def test_job_file_with_one_object(bench: Bench, content: str) -> None:
+    result = bench.run("enqueue", "--job-file", "-", "--json", stdin=content.encode())
+    assert [job["command"] for job in json.loads(result.out)] == ["a"]
+
+
+def test_full_model_of_a_fresh_job_is_accepted(bench: Bench) -> None:
+    content = {
+        "id": "job1",
+        "command": "echo hi",
+        "state": "pending",
+        "attempts": 0,
+        "max_retries": 3,
+        "created_at": "2025-11-04T10:30:00Z",
+        "updated_at": "2025-11-04T10:30:00Z",
+        "next_run_at": None,
+    }
+    assert bench.run("enqueue", "--job-file", "-", stdin=json.dumps(content).encode()).out == "job1\n"
+
+
+def test_options_are_defaults_for_a_job_file(bench: Bench) -> None:
+    lines = [
+        {"command": "a"},
+        {"command": "b", "max_retries": 1, "run_at": "2031-01-01", "env": {"A": "own"}, "cwd": "/", "timeout": 0},
+    ]
+    content = "".join(json.dumps(line) + "\n" for line in lines).encode()
+    options = ["--max-retries", "9", "--delay", "1h", "--env", "A=default", "--cwd", "/tmp", "--timeout", "5"]
+    result = bench.run("enqueue", "--job-file", "-", "--json", *options, stdin=content)
+    silent, own = json.loads(result.out)
+    assert (silent["max_retries"], silent["env"], silent["cwd"], silent["timeout"]) == (9, {"A": "default"}, "/tmp", 5)
+    assert silent["next_run_at"] is not None
+    assert (own["max_retries"], own["env"], own["cwd"], own["timeout"]) == (1, {"A": "own"}, "/", 0)
+    assert own["next_run_at"] == "2031-01-01T00:00:00.000000Z"
+
+
+def test_big_batch_is_fast_enough_and_whole(bench: Bench) -> None:
+    content = b'{"command": "true"}\n' * 20_000
+    result = bench.run("enqueue", "--job-file", "-", stdin=content)
+    assert len(result.lines) == len(set(result.lines)) == 20_000
+    assert bench.queue.counts()["pending"] == 20_000
+
+
+def test_named_queue_is_made_on_first_use(elsewhere: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from program import call
+
+    assert call("--db", "a/q.db", "enqueue", "--command", "true").out == "1\n"
+    assert call("enqueue", "--db", "a/q.db", "--command", "true").out == "2\n"
+    monkeypatch.setenv("QUEUECTL_DB_PATH", str(elsewhere / "b" / "q.db"))
+    assert call("enqueue", "--command", "true").out == "1\n"
+    assert call("list", "--db", "a/q.db", "--json").out.count('"id"') == 2
+
+
+def test_queue_is_found_from_below_and_the_job_stays_there(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    below = bench.directory / "a" / "b"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    result = bench.run("enqueue", "--command", "true")
+    assert stored(bench, result.out.strip()).cwd == str(below)
+    assert os.listdir(below) == []

@@ -1,0 +1,118 @@
+"""How it looks to somebody at a terminal of 80 columns."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from queuectl import Queue
+from queuectl.clock import SYSTEM_CLOCK
+from queuectl.model import Outcome
+from queuectl.retry import Verdict
+from queuectl.store.sqlite import SQLiteStore
+
+ROOT = Path(__file__).resolve().parents[2]
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+@pytest.fixture
+def queue(tmp_path: Path) -> Queue:
+    made = Queue.init(tmp_path / "queuectl.db")
+    made.enqueue("echo " + "a long command that does not fit into the width of a terminal " * 3, id="long")
+    made.enqueue("echo 日本語\necho \x1b[31mred", id="odd", cwd="/")
+    made.enqueue("true", id="later", delay=3600)
+    return made
+
+
+def at_terminal(queue: Queue, *args: str, **env: str) -> pexpect.spawn:
+    clean = {key: value for key, value in os.environ.items() if not key.startswith("QUEUECTL_") and key != "NO_COLOR"}
+    return pexpect.spawn(
+        sys.executable,
+        ["-m", "queuectl", *args],
+        cwd=queue.home.directory,
+        env={**clean, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **env},
+        dimensions=(40, 80),
+        encoding="utf-8",
+        timeout=30,
+    )
+
+
+def screen(queue: Queue, *args: str, **env: str) -> str:
+    process = at_terminal(queue, *args, **env)
+    process.expect(pexpect.EOF)
+    process.close()
+    text: str = process.before
+    return text
+
+
+@pytest.mark.parametrize("args", [(), ("list",), ("dlq", "list"), ("config", "list")], ids=" ".join)
+def test_nothing_wraps_at_80_columns(queue: Queue, args: tuple[str, ...]) -> None:
+    from rich.cells import cell_len
+
+    lines = COLOUR.sub("", screen(queue, *args)).splitlines()
+    assert lines
+    assert all(cell_len(line) <= 80 for line in lines)
+    assert all("\x1b" not in line for line in lines)
+
+
+def test_list_has_one_line_a_job_and_colours(queue: Queue) -> None:
+    text = screen(queue, "list")
+    assert len(text.splitlines()) == 4
+    assert "\x1b[33mpending" in text
+    assert "…" in text
+    assert r"echo 日本語\necho \x1b[31mred" in COLOUR.sub("", text)
+
+
+def test_no_color_is_honoured(queue: Queue) -> None:
+    for args in (["list"], ["status"], ["show", "odd"]):
+        assert not re.search(r"\x1b\[(3|4|9)\d", screen(queue, *args, NO_COLOR="1"))
+
+
+def test_show_keeps_the_lines_of_a_command(queue: Queue) -> None:
+    text = COLOUR.sub("", screen(queue, "show", "odd"))
+    assert "command    echo 日本語\r\n           echo \\x1b[31mred\r\n" in text
+
+
+def test_logs_cannot_play_tricks(queue: Queue) -> None:
+    Path(queue.home.log("odd")).write_bytes(
+        "tab\there äöü 日本\n\x1b]0;title\x07\x1b[2J\x9b \xff".encode() + b"\xff\xc3"
+    )
+    text = screen(queue, "logs", "odd")
+    assert "tab\there äöü 日本\r\n" in text.replace("        ", "\t")
+    assert r"\x1b]0;title\x07\x1b[2J\x9b ÿ\xff\xc3" in text
+    assert "\x1b" not in text
+
+
+def test_wait_draws_a_bar_and_hints_at_missing_workers(queue: Queue) -> None:
+    queue.cancel("odd", "later")
+    process = at_terminal(queue, "wait")
+    process.expect("no workers are running: start them with 'queuectl worker-start'")
+    process.expect("0/1 done")
+    store = SQLiteStore(queue.home.database, 5)
+    claim = store.claim("worker-1", SYSTEM_CLOCK.now())
+    assert claim is not None
+    process.expect("1 running")
+    now = SYSTEM_CLOCK.now()
+    store.finish(claim, Outcome("failed", exit_code=1), Verdict("dead"), now, now)
+    process.expect("1/1 done")
+    process.expect("1 failed")
+    process.expect("not all completed")
+    process.expect(pexpect.EOF)
+    process.close()
+    assert process.exitstatus == 1
+
+
+def test_interrupt_at_the_terminal(queue: Queue) -> None:
+    process = at_terminal(queue, "wait", "later")
+    process.expect("0/1 done")
+    process.sendintr()
+    process.expect("interrupted; the jobs go on")
+    process.expect(pexpect.EOF)
+    process.close()
+    assert process.exitstatus == 130
+    assert "Traceback" not in process.before
