@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from queuectl.clock import seconds, timestamp
@@ -86,7 +86,7 @@ class Job:
 
     def as_dict(self) -> dict[str, Any]:
         """The job as JSON shows it."""
-        return asdict(self)
+        return {**vars(self), "env": dict(self.env)}
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ class Attempt:
 
     def as_dict(self) -> dict[str, Any]:
         """The attempt as JSON shows it."""
-        return {**asdict(self), "leftover": list(self.leftover)}
+        return {**vars(self), "leftover": list(self.leftover)}
 
 
 @dataclass(frozen=True)

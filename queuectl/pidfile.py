@@ -6,8 +6,6 @@ import functools
 import os
 from dataclasses import dataclass
 
-import psutil
-
 from queuectl import files, processes
 
 
@@ -64,7 +62,11 @@ def read(path: str) -> Identity | None:
 def boot_id() -> str:
     """Differs from boot to boot."""
     text = files.read_small("/proc/sys/kernel/random/boot_id")
-    return text.strip() if text else f"boot-{int(psutil.boot_time())}"
+    if text:
+        return text.strip()
+    import psutil  # outside of Linux
+
+    return f"boot-{int(psutil.boot_time())}"
 
 
 def pid_namespace() -> str:

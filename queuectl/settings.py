@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
@@ -53,6 +52,8 @@ def known_key(name: str) -> str:
     key = name.replace("-", "_").lower()
     if key in KEYS:
         return key
+    import difflib
+
     close = difflib.get_close_matches(key, KEYS, 1)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(KEYS)}"
     raise InvalidInput(f"no setting {name[:60]!r}: {hint}")

@@ -42,7 +42,7 @@ class Watch:
         return self.counts[COMPLETED] == len(self._ids)
 
     def pause(self, longest: float) -> None:
-        """Sleep a little: 5 to 100 ms, less while things change, and at most ``longest`` seconds."""
+        """Sleep a little, 5 to 100 ms as a rule, less while things change, and at most ``longest`` seconds."""
         time.sleep(max(0.0, min(self._interval, longest)))
 
     def look(self) -> None:
@@ -51,8 +51,11 @@ class Watch:
         if version == self._version:
             self._interval = min(self._interval * 1.5, _LONGEST_PAUSE)
             return
-        self._version, self._interval = version, _SHORTEST_PAUSE
+        self._version = version
+        started = time.monotonic()
         self._count()
+        # Where a look takes long, as with very many jobs, look less often.
+        self._interval = max(_SHORTEST_PAUSE, 5 * (time.monotonic() - started))
 
     def _count(self) -> None:
         if self._ids is None:
@@ -61,6 +64,3 @@ class Watch:
         self.counts = dict.fromkeys(STATES, 0)
         for state in self._store.states(self._ids).values():
             self.counts[state] += 1
-
-
-_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1

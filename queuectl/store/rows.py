@@ -6,6 +6,7 @@ import json
 import sqlite3
 
 from queuectl.clock import iso
+from queuectl.errors import StoreError
 from queuectl.model import ENDED, PENDING, Attempt, Claim, Job
 
 
@@ -90,7 +91,8 @@ def running_attempt(row: sqlite3.Row) -> Attempt:
     )
 
 
-def _time(micros: int) -> str:
+def _time(micros: int | None) -> str:
     text = iso(micros)
-    assert text is not None
+    if text is None:
+        raise StoreError("the database is damaged: a time is missing in it; restore it from a backup")
     return text

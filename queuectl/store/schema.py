@@ -8,8 +8,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import quote
 
-from filelock import FileLock, Timeout
-
 from queuectl import files
 from queuectl.errors import StoreBusy, StoreError
 from queuectl.home import Home
@@ -50,6 +48,8 @@ def create(home: Home, busy_timeout: float, *, anew: bool) -> bool:
 @contextmanager
 def locked(home: Home, busy_timeout: float) -> Iterator[None]:
     """Keep others from making this home or writing its settings meanwhile."""
+    from filelock import FileLock, Timeout  # most commands never lock, and start faster without
+
     try:
         files.make_private_directory(home.run)
         with FileLock(home.lock, timeout=busy_timeout, mode=files.PRIVATE_FILE):

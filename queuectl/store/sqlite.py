@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import asdict
 from heapq import merge
 
 from queuectl import clock
@@ -167,7 +166,7 @@ class SQLiteStore:
     def _finish(
         self, connection: sqlite3.Connection, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int
     ) -> bool:
-        values = asdict(outcome) | {
+        values = vars(outcome) | {
             "seq": claim.seq,
             "number": claim.number,
             "worker": claim.worker,
