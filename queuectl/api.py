@@ -8,13 +8,13 @@ from typing import Any
 
 from queuectl import settings, wake
 from queuectl.clock import SYSTEM_CLOCK, Clock
-from queuectl.errors import InvalidInput, NoSuchQueue, WaitTimeout
+from queuectl.errors import InvalidInput, WaitTimeout
 from queuectl.home import Home, Location, locate, locate_new
 from queuectl.model import DEAD, ENDED, STATES, Attempt, Job, NewJob, new_job
 from queuectl.settings import Settings
 from queuectl.store import schema
 from queuectl.store.base import Overview, Store
-from queuectl.store.sqlite import SQLiteStore
+from queuectl.store.sqlite import open_store
 from queuectl.waiting import Watch
 
 
@@ -193,16 +193,6 @@ class Queue:
         if self._opened is None:
             self._opened = open_store(self.home, self.settings.busy_timeout)
         return self._opened
-
-
-def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLiteStore:
-    """Open the queue's database. Raises ``NoSuchQueue``, ``Conflict``, ``StoreError``."""
-    if not home.exists:
-        raise NoSuchQueue(f"no queue at {home.database}: run 'queuectl init', or name another with --db")
-    store = SQLiteStore(home.database, busy_timeout, durable=durable)
-    store.version()
-    home.check_sole_database()
-    return store
 
 
 def _checked(jobs: Iterable[Mapping[str, Any]]) -> list[NewJob]:

@@ -17,7 +17,6 @@ from typing import Any, TextIO
 from filelock import FileLock, Timeout
 
 from queuectl import files, host, leftovers, pidfile, processes, settings, wake
-from queuectl.api import open_store
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SYSTEM_CLOCK, iso
 from queuectl.errors import Conflict, InvalidInput, QueueError, StoreError
@@ -26,6 +25,7 @@ from queuectl.host import Terms
 from queuectl.inbox import Inbox
 from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.stopping import Request, write_request
+from queuectl.store.sqlite import open_store
 from queuectl.supervisor import SIGNALS, Orders, Supervisor
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,6 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from queuectl import files, pidfile, slot
-from queuectl.api import open_store
 from queuectl.cgroup import WorkerGroups
 from queuectl.home import Home
 from queuectl.inbox import Inbox
@@ -20,6 +19,7 @@ from queuectl.keeper import KeeperRunner, keep
 from queuectl.link import DRAINED, FAREWELL, WorkerLink
 from queuectl.proctree import become_subreaper
 from queuectl.runner import LocalRunner, Runner
+from queuectl.store.sqlite import open_store
 from queuectl.worker import Worker
 
 logger = logging.getLogger(__name__)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from queuectl import files, leftovers, wake
-from queuectl.api import open_store
 from queuectl.clock import SYSTEM_CLOCK, Clock, iso
 from queuectl.crew import Crew, Member, ProcessCrew, ThreadCrew
 from queuectl.errors import StoreError
@@ -26,6 +25,7 @@ from queuectl.proctree import Family, become_subreaper
 from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.settings import Live
 from queuectl.stopping import Stop, read_request
+from queuectl.store.sqlite import open_store
 
 logger = logging.getLogger(__name__)
 

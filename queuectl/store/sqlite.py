@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import merge
 
 from queuectl import clock
-from queuectl.errors import Conflict, NoSuchJob
+from queuectl.errors import Conflict, NoSuchJob, NoSuchQueue
+from queuectl.home import Home
 from queuectl.model import CANCELLED, PENDING, PROCESSING, STATES, Attempt, Claim, Job, NewJob, Outcome
 from queuectl.retry import Verdict
 from queuectl.store import queries
@@ -206,6 +207,16 @@ class SQLiteStore:
         connection = self._connections.get()
         with explained(self.path):
             return connection.execute(self._sql[name], values)
+
+
+def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLiteStore:
+    """Open the queue's database. Raises ``NoSuchQueue``, ``Conflict``, ``StoreError``."""
+    if not home.exists:
+        raise NoSuchQueue(f"no queue at {home.database}: run 'queuectl init', or name another with --db")
+    store = SQLiteStore(home.database, busy_timeout, durable=durable)
+    store.version()
+    home.check_sole_database()
+    return store
 
 
 def _distinct(ids: Iterable[str]) -> set[str]:

@@ -1,0 +1,63 @@
+# Development of queuectl. Every target sets itself up: `make` alone tells what there is.
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; do \
+	$$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 10))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/made
+WORKERS ?= 2
+
+# A virtual environment whose Python does not run (moved, or its base removed) is made anew.
+ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
+.PHONY: $(STAMP)
+endif
+
+.DEFAULT_GOAL := help
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "make: no Python 3.10 or newer with venv found; name one: make PYTHON=..." >&2; exit 1; }
+	@echo "setting up $(VENV)"
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: help
+help: ## this list
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 10
+
+.PHONY: demo
+demo: $(STAMP) ## tell the story of queuectl on real input, in a temporary directory
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/demo.py
+
+.PHONY: test
+test: $(STAMP) ## the whole suite (make test TESTS=tests/store for a part)
+	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+
+.PHONY: lint
+lint: $(STAMP) ## style, types, and the layers of the modules
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: cover
+cover: $(STAMP) ## which lines the suite runs, workers and commands included
+	@$(BIN)/coverage erase
+	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/coverage run -m pytest -n $(WORKERS) $(TESTS)
+	@$(BIN)/coverage combine --quiet
+	@$(BIN)/coverage report
+
+.PHONY: picture
+picture: $(STAMP) ## draw docs/terminal.svg from a real run
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/picture.py docs/terminal.svg
+
+.PHONY: docker
+docker: ## build the container image
+	@command -v docker >/dev/null || { echo "make docker: docker is not installed" >&2; exit 1; }
+	docker build --tag queuectl .
+
+.PHONY: clean
+clean: ## remove all that was made
+	rm -rf $(VENV) build dist htmlcov .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
