@@ -6,7 +6,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from queuectl import settings, wake
+from queuectl import files, settings, wake
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.errors import InvalidInput, WaitTimeout
 from queuectl.home import Home, Location, locate, locate_new
@@ -65,6 +65,9 @@ class Queue:
         if self._location.explicit and not self.home.exists:
             schema.create(self.home, self.settings.busy_timeout, anew=False)
         self._store()
+        # A database that was restored, or made in an instant before a crash, is this home's queue from now on.
+        if os.path.isdir(self.home.run) and files.read_small(self.home.marker) is None:
+            self.home.mark()
 
     def enqueue(
         self,
@@ -174,7 +177,7 @@ class Queue:
 
     def watch(self, ids: Collection[str] | None = None) -> Watch:
         """Watch jobs (all, when None) until they have ended. Raises ``NoSuchJob``."""
-        return Watch(self._store(), ids)
+        return Watch(self._store(), (ids,) if isinstance(ids, str) else ids)
 
     def change_setting(self, key: str, value: object | None) -> Settings:
         """Set one setting, or with None go back to its default. Raises ``InvalidInput``."""

@@ -26,7 +26,7 @@ _DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(|s|m|h|d)", re.ASCII | re.IGNO
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
 _TIME = re.compile(
     r"(\d{4}-\d{2}-\d{2})"
-    r"(?:[T ](\d{2}:\d{2})(:\d{2})?(?:\.(\d{1,9}))?)?"
+    r"(?:[T ](\d{2}:\d{2})(?:(:\d{2})(?:[.,](\d{1,9}))?)?)?"
     r"\s*(Z|[+-]\d{2}(?::?\d{2})?)?",
     re.ASCII | re.IGNORECASE,
 )
@@ -53,17 +53,17 @@ def seconds(value: object, what: str = "duration") -> float:
     Raises :class:`InvalidInput` for anything negative, not finite, or longer than a hundred years.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise InvalidInput(f"{what}: {value!r} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
+        raise InvalidInput(f"{what}: {value!r:.80} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip())
         if match is None:
-            raise InvalidInput(f"{what}: {value!r} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
+            raise InvalidInput(f"{what}: {value!r:.80} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
         number = float(match[1]) * _UNIT_SECONDS[match[2].lower()]
     else:
         try:
             number = float(value)
         except OverflowError:
-            number = math.inf
+            raise InvalidInput(f"{what}: the number is too long (at most 36500d)") from None
     if not math.isfinite(number) or number > MAX_DURATION:
         raise InvalidInput(f"{what}: {value!s:.40} is too long (at most 36500d)")
     if number < 0:
@@ -77,7 +77,7 @@ def timestamp(value: object, what: str = "time") -> int:
     Raises :class:`InvalidInput` for what is no such time, or outside the years 1970 to 9999.
     """
     if not isinstance(value, str):
-        raise InvalidInput(f"{what}: {value!r} is not a time (such as 2030-01-31T08:00:00Z)")
+        raise InvalidInput(f"{what}: {value!r:.80} is not a time (such as 2030-01-31T08:00:00Z)")
     match = _TIME.fullmatch(value.strip())
     if match is None:
         raise InvalidInput(f"{what}: {value!r:.80} is not a time (such as 2030-01-31T08:00:00Z)")

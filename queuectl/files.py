@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 import tempfile
 
 PRIVATE_FILE = 0o600
@@ -12,14 +13,13 @@ PRIVATE_DIRECTORY = 0o700
 
 def write_durably(path: str, content: str) -> None:
     """Replace a file's content: on disk before this returns, private to its owner."""
-    temporary = write_beside(path, content, sync=True)
-    os.replace(temporary, path)
+    _move(write_beside(path, content, sync=True), path)
     sync_directory(os.path.dirname(path))
 
 
 def write_atomically(path: str, content: str) -> None:
     """Replace a file's content at one stroke; not forced to disk (for what a reboot makes stale)."""
-    os.replace(write_beside(path, content, sync=False), path)
+    _move(write_beside(path, content, sync=False), path)
 
 
 def write_beside(path: str, content: str, *, sync: bool) -> str:
@@ -38,6 +38,14 @@ def write_beside(path: str, content: str, *, sync: bool) -> str:
     return temporary
 
 
+def _move(temporary: str, path: str) -> None:
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
 def sync_directory(path: str) -> None:
     """Make the names in a directory durable (a rename is only on disk after this)."""
     handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -51,6 +59,15 @@ def make_private_directory(path: str) -> None:
     """Make a directory that only its owner can enter; one that exists is left as it is."""
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, PRIVATE_DIRECTORY)
+        sync_directory(os.path.dirname(path))
+
+
+def make_private_directories(path: str) -> None:
+    """Make a directory and those above it that are missing, all private and on disk (``makedirs`` does neither)."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        make_private_directories(parent)
+    make_private_directory(path)
 
 
 def read_small(path: str, limit: int = 65_536) -> str | None:
@@ -62,11 +79,15 @@ def read_small(path: str, limit: int = 65_536) -> str | None:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return None
-    with open(handle, "rb") as file:
-        try:
-            return file.read(limit).decode("utf-8", "replace")
-        except OSError:
+    try:
+        if not stat.S_ISREG(os.fstat(handle).st_mode):
             return None
+        with open(handle, "rb", closefd=False) as file:
+            return file.read(limit).decode("utf-8", "replace")
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
 
 
 def remove(path: str) -> None:

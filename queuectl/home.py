@@ -100,7 +100,7 @@ class Home:
     def make_directories(self) -> None:
         """Make the home and its directories. Raises :class:`StoreError` where that cannot be."""
         try:
-            os.makedirs(self.directory, files.PRIVATE_DIRECTORY, exist_ok=True)
+            files.make_private_directories(self.directory)
             files.make_private_directory(self.run)
             files.make_private_directory(self.logs)
         except OSError as error:
@@ -113,15 +113,18 @@ class Home:
     def check_sole_database(self) -> None:
         """Raise :class:`Conflict` when another database of this directory is its queue."""
         name = files.read_small(self.marker)
-        other = os.path.join(self.directory, name.rstrip("\n")) if name else self.database
+        other = os.path.join(self.directory, name.removesuffix("\n")) if name else self.database
         if other != self.database and os.path.lexists(other):
             raise Conflict(f"{self.directory} is the home of {other} already: {self.database} needs another directory")
 
     def mark(self) -> None:
-        """Note which database is this home's queue."""
+        """Note which database is this home's queue. Raises :class:`StoreError` where that cannot be."""
         name = os.path.basename(self.database)
         if files.read_small(self.marker) != f"{name}\n":
-            files.write_durably(self.marker, f"{name}\n")
+            try:
+                files.write_durably(self.marker, f"{name}\n")
+            except OSError as error:
+                raise StoreError(f"cannot write {self.marker}: {error.strerror}") from error
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ def at(path: str | os.PathLike[str]) -> Home:
         raise InvalidInput(
             f"--db: {name!r} names a directory; it takes the path of the database, such as {name}{DATABASE_NAME}"
         )
-    resolved = os.path.realpath(name)
+    resolved = os.path.realpath(name if os.path.isabs(name) else os.path.join(_current_directory(), name))
     try:
         resolved.encode()
     except UnicodeEncodeError as error:

@@ -62,7 +62,7 @@ def _live(main: Callable[[], None], title: str, keep_open: Collection[int]) -> N
     status = FAILED_TO_RUN
     try:
         os.setsid()
-        _drop_signal_handlers()
+        _reset_signals()
         close_descriptors({0, 1, 2, *keep_open, *log_descriptors()})
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         set_title(title)
@@ -143,10 +143,14 @@ def log_descriptors() -> set[int]:
     return {stream.fileno() for stream in streams if stream is not None}
 
 
-def _drop_signal_handlers() -> None:
+def _reset_signals() -> None:
+    """Neither the supervisor's handlers nor what it was started to ignore are for workers and jobs.
+
+    Python's own two stay ignored here: a spawn resets them.
+    """
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
-        if callable(signal.getsignal(number)):
+    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}:
+        if signal.getsignal(number) is not signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
 
 

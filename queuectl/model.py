@@ -155,10 +155,10 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
     Raises :class:`InvalidInput`, which names the key and the value.
     """
     if not isinstance(fields, Mapping):
-        raise InvalidInput(f'a job is an object such as {{"command": "true"}}, not {_shown(fields)}')
+        raise InvalidInput(f'a job is an object such as {{"command": "true"}}, not {shown(fields)}')
     for key in fields:
         if key not in _JOB_KEYS:
-            raise InvalidInput(f"unknown key {_shown(key)} in a job (known: {', '.join(sorted(_JOB_KEYS))})")
+            raise InvalidInput(f"unknown key {shown(key)} in a job (known: {', '.join(sorted(_JOB_KEYS))})")
     given = {key: value for key, value in fields.items() if value is not None}
     _check_fresh(given)
     run_at = _run_at(given)
@@ -185,28 +185,32 @@ def job_id(value: object) -> str:
     """Check a job's id. Raises :class:`InvalidInput`."""
     if isinstance(value, str) and JOB_ID.fullmatch(value):
         return value
-    raise InvalidInput(f"id {_shown(value)} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit")
+    raise InvalidInput(f"id {shown(value)} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit")
 
 
 def retries(value: object, what: str = "max_retries") -> int:
     """Check a number of retries, 0 to a thousand million. Raises :class:`InvalidInput`."""
     if isinstance(value, bool) or not isinstance(value, int):
-        raise InvalidInput(f"{what}: {_shown(value)} is not a whole number")
+        raise InvalidInput(f"{what}: {shown(value)} is not a whole number")
     if not 0 <= value <= MAX_RETRIES_LIMIT:
-        raise InvalidInput(f"{what}: {value!s:.40} is not between 0 and {MAX_RETRIES_LIMIT}")
+        raise InvalidInput(f"{what}: {shown(value)} is not between 0 and {MAX_RETRIES_LIMIT}")
     return value
 
 
 def working_directory(value: object) -> str:
     """The absolute path that a job runs in; the current directory when ``value`` is None."""
     if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
-        raise InvalidInput(f"cwd: {_shown(value)} is not a directory's path")
-    try:
-        path = os.path.join(os.getcwd(), os.fspath(value) if value is not None else "")
-    except OSError as error:
-        raise InvalidInput(f"the current directory cannot be told ({error.strerror}): name one with --cwd") from error
+        raise InvalidInput(f"cwd: {shown(value)} is not a directory's path")
+    path = os.fspath(value) if value is not None else ""
     if isinstance(path, bytes):
         raise InvalidInput(f"cwd: {path!r} is not text")
+    if not os.path.isabs(path):
+        try:
+            path = os.path.join(os.getcwd(), path)
+        except OSError as error:
+            raise InvalidInput(
+                f"the current directory cannot be told ({error.strerror}): name one with --cwd"
+            ) from error
     return text(os.path.normpath(path), "cwd")
 
 
@@ -225,7 +229,7 @@ def _command(value: object) -> str:
     if value is None:
         raise InvalidInput("a job needs a command")
     if not isinstance(value, str):
-        raise InvalidInput(f"command: {_shown(value)} is not text")
+        raise InvalidInput(f"command: {shown(value)} is not text")
     if not value.strip():
         raise InvalidInput("command: is empty")
     size = len(text(value, "command").encode())
@@ -236,12 +240,12 @@ def _command(value: object) -> str:
 
 def _env(value: object) -> dict[str, str]:
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"env: {_shown(value)} is not an object of names and values")
+        raise InvalidInput(f"env: {shown(value)} is not an object of names and values")
     for name, content in value.items():
         if not isinstance(name, str) or not name or "=" in name:
-            raise InvalidInput(f"env: {_shown(name)} is not the name of a variable")
+            raise InvalidInput(f"env: {shown(name)} is not the name of a variable")
         if not isinstance(content, str):
-            raise InvalidInput(f"env: the value of {name} is {_shown(content)}, not text")
+            raise InvalidInput(f"env: the value of {name} is {shown(content)}, not text")
         entry = f"{text(name, 'env')}={text(content, f'env {name}')}"
         if len(entry.encode()) > MAX_COMMAND_BYTES:
             raise InvalidInput(f"env: {name:.40} has more than {MAX_COMMAND_BYTES} bytes")
@@ -250,10 +254,10 @@ def _env(value: object) -> dict[str, str]:
 
 def _check_fresh(given: Mapping[str, Any]) -> None:
     if given.get("state", PENDING) != PENDING:
-        raise InvalidInput(f"state: {_shown(given['state'])} is not the state of a new job (leave it out, or pending)")
+        raise InvalidInput(f"state: {shown(given['state'])} is not the state of a new job (leave it out, or pending)")
     attempts = given.get("attempts", 0)
     if isinstance(attempts, bool) or not isinstance(attempts, int) or attempts != 0:
-        raise InvalidInput(f"attempts: {_shown(attempts)} is not that of a new job (leave it out, or 0)")
+        raise InvalidInput(f"attempts: {shown(attempts)} is not that of a new job (leave it out, or 0)")
 
 
 def _run_at(given: Mapping[str, Any]) -> int | None:
@@ -265,6 +269,10 @@ def _run_at(given: Mapping[str, Any]) -> int | None:
     return None
 
 
-def _shown(value: object) -> str:
-    shown = repr(value)
+def shown(value: object) -> str:
+    """A value for an error's text, cut short."""
+    try:
+        shown = repr(value)
+    except ValueError:
+        return "a number of thousands of digits"
     return shown if len(shown) <= 60 else shown[:57] + "..."

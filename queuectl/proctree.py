@@ -13,6 +13,7 @@ import ctypes
 import os
 import resource
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -35,37 +36,26 @@ def become_subreaper() -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def ignored_signals() -> list[int]:
-    """Signals that a program started by us would find ignored, and must not."""
-    return [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+def spawn(arguments: list[str], cwd: str, environment: Mapping[str, str], output: int, null: int) -> int:
+    """Start a program in its own session; returns its PID, which is ours to reap.
 
+    ``output`` becomes its stdout and stderr, ``null`` its stdin, and it inherits nothing else. The
+    signals that Python ignores are at their defaults again. Raises :class:`OSError`, with the
+    directory as its ``filename`` where that is what is wrong.
 
-def spawn(
-    arguments: list[str], cwd: str, environment: Mapping[str, str], output: int, null: int, ignored: Collection[int]
-) -> int:
-    """Start a program in its own session, with default signals; returns its PID.
-
-    ``output`` becomes its stdout and stderr, ``null`` its stdin; ``ignored`` are the signals that
-    it would find ignored otherwise. The directory is changed for
-    the spawn, which cannot do it itself, and back to ``/``. Raises :class:`OSError`.
+    ``posix_spawn`` is no faster, has no directory, and leaves two of the C library's signals ignored.
     """
-    actions = [(os.POSIX_SPAWN_DUP2, null, 0), (os.POSIX_SPAWN_DUP2, output, 1), (os.POSIX_SPAWN_DUP2, output, 2)]
-    os.chdir(cwd)
-    try:
-        return os.posix_spawn(
-            arguments[0],
-            arguments,
-            environment,
-            file_actions=actions,
-            setsigmask=(),
-            setsigdef=ignored,
-            **_OWN_SESSION,
-        )
-    finally:
-        os.chdir("/")
-
-
-_OWN_SESSION: dict[str, bool] | dict[str, int] = {"setsid": True} if sys.platform == "linux" else {"setpgroup": 0}
+    process = subprocess.Popen(
+        arguments,
+        cwd=cwd,
+        env=environment,
+        stdin=null,
+        stdout=output,
+        stderr=output,
+        start_new_session=True,
+    )
+    process.returncode = 0  # it is not this object that reaps it
+    return process.pid
 
 
 @dataclass

@@ -22,7 +22,8 @@ def backoff(attempts: int, base: float, cap: float) -> float:
     ``attempts`` is the number of starts charged so far, 1 after the first failure.
     """
     try:
-        delay = base**attempts
+        # Of floats: an exact power of a large whole number takes for ever.
+        delay = float(base) ** attempts
     except OverflowError:
         return cap
     return min(delay, cap)

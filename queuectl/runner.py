@@ -21,7 +21,7 @@ from queuectl.model import (
     Claim,
     Outcome,
 )
-from queuectl.proctree import Family, Usage, ignored_signals, spawn
+from queuectl.proctree import Family, Usage, spawn
 from queuectl.settings import Settings
 
 UNKILLABLE_WAIT = 10.0
@@ -116,7 +116,6 @@ class LocalRunner:
         self._clock = clock
         self._family = Family()
         self._environment = dict(os.environ)
-        self._ignored = ignored_signals()
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     def run(self, task: Assignment, orders: Orders) -> Outcome:
@@ -147,7 +146,7 @@ class LocalRunner:
 
     def _spawn(self, task: Assignment, log: joblog.JobLog) -> int:
         environment = {**self._environment, **task.env}
-        return spawn(["/bin/sh", "-c", task.command], task.cwd, environment, log.descriptor, self._null, self._ignored)
+        return spawn(["/bin/sh", "-c", task.command], task.cwd, environment, log.descriptor, self._null)
 
 
 class _Attempt:

@@ -12,7 +12,7 @@ from typing import Any
 
 from queuectl import clock, files
 from queuectl.errors import InvalidInput, QueueError
-from queuectl.model import retries
+from queuectl.model import retries, shown
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ class Live:
 
 def _read(path: str) -> dict[str, Any]:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", opener=_without_waiting) as file:
             given = json.load(file)
     except FileNotFoundError:
         return {}
@@ -132,6 +132,11 @@ def _read(path: str) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise InvalidInput(f"the settings file {path} holds no JSON object")
     return given
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    """Open a file, and do not wait for somebody to write when it is a FIFO."""
+    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
 
 
 def _checked(given: Mapping[str, Any], path: str) -> dict[str, Any]:
@@ -153,7 +158,7 @@ def _number(value: object, key: str) -> float:
     except (ValueError, OverflowError):
         number = math.nan
     if not 0 <= number <= clock.MAX_DURATION:
-        raise InvalidInput(f"{key}: {value!s:.40} is not a number between 0 and {clock.MAX_DURATION:.0f}")
+        raise InvalidInput(f"{key}: {shown(value)} is not a number between 0 and {clock.MAX_DURATION:.0f}")
     return _plain(number)
 
 
@@ -168,7 +173,7 @@ def _size(value: object, key: str) -> int:
         if match is not None and len(match[1]) < 20:
             number = int(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MAX_SIZE:
-        raise InvalidInput(f"{key}: {value!s:.40} is not a number of bytes (such as 1048576, 512M, 1GiB)")
+        raise InvalidInput(f"{key}: {shown(value)} is not a number of bytes (such as 1048576, 512M, 1GiB)")
     return number
 
 

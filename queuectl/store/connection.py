@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sqlite3
 import threading
@@ -9,13 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from queuectl.errors import StoreError
-from queuectl.store import schema
-from queuectl.store.failures import explain, explained
+from queuectl.store import forks, schema
+from queuectl.store.failures import explained
 
 Identity = tuple[int, int]
 
-_inherited: list[sqlite3.Connection] = []
-"""Connections of a parent process. To close one here would break the parent's locks, so they are kept."""
+_LONGEST_TIMEOUT = 2_000_000.0
+"""Seconds (23 days). SQLite counts milliseconds in 31 bits, and takes what overflows them for no timeout."""
+
+_inherited: list[forks.Opened] = []
+"""What a child got from a parent that forked amid a transaction. To close it would break the parent's locks."""
 
 
 class Connections:
@@ -25,82 +29,99 @@ class Connections:
         if sqlite3.sqlite_version_info < (3, 35):
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: queuectl needs 3.35 or newer")
         self.path = path
-        self._busy_timeout = busy_timeout
+        self._busy_timeout = min(busy_timeout, _LONGEST_TIMEOUT)
         self._synchronous = synchronous
         self._local = threading.local()
+        self._numbers = itertools.count()
 
-    def get(self) -> sqlite3.Connection:
-        """This thread's connection, opened when there is none.
+    @contextmanager
+    def using(self) -> Iterator[sqlite3.Connection]:
+        """This thread's connection, for as long as the block runs. Errors of SQLite become ``StoreError``.
 
         Raises :class:`StoreError` when the file at the path is no longer the one that was opened.
         """
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None and self._local.pid != os.getpid():
-            _inherited.append(connection)
-            connection = None
-        if connection is None:
-            connection, self._local.identity = self._open()
-            self._local.connection, self._local.pid = connection, os.getpid()
-        elif _identity(self.path) != self._local.identity:
-            raise StoreError(f"the database {self.path} was deleted or replaced while it was in use")
-        return connection
-
-    def close(self) -> None:
-        """Close this thread's connection."""
-        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
-        if connection is not None and self._local.pid == os.getpid():
-            connection.close()
-        self._local.__dict__.clear()
+        with forks.held_off(), explained(self.path):
+            yield self._get()
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the write lock from its start; rolled back when the block raises."""
-        connection = self.get()
-        try:
-            connection.execute("BEGIN IMMEDIATE")
+        with self._within("BEGIN IMMEDIATE") as connection:
+            yield connection
+
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
+        """A read of one moment."""
+        with self._within("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _within(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self.using() as connection:
+            # An interrupt may come right after the lock was taken: nothing must stand outside of this block.
             try:
+                connection.execute(begin)
                 yield connection
                 connection.execute("COMMIT")
             except BaseException:
                 if connection.in_transaction:
                     connection.execute("ROLLBACK")
                 raise
-        except sqlite3.Error as error:
-            raise explain(error, self.path) from error
 
-    @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
-        """A read of one moment."""
-        connection = self.get()
-        with explained(self.path):
-            connection.execute("BEGIN")
-            try:
-                yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
+    def version(self) -> int:
+        """Changes whenever something was changed, through this thread's connection or another."""
+        with self.using() as connection:
+            others: int = connection.execute("PRAGMA data_version").fetchone()[0]
+            # Another connection counts from the start again.
+            number: int = self._local.number
+            return (number << 64) + others + connection.total_changes
+
+    def close(self) -> None:
+        """Close this thread's connection."""
+        with forks.held_off():
+            opened: forks.Opened | None = getattr(self._local, "opened", None)
+            if opened is not None and opened.pid == os.getpid():
+                opened.close()
+            self._local.__dict__.clear()
+
+    def _get(self) -> sqlite3.Connection:
+        opened: forks.Opened | None = getattr(self._local, "opened", None)
+        if opened is not None and opened.is_closed:
+            opened = None
+        if opened is not None and opened.pid != os.getpid():
+            _inherited.append(opened)
+            opened = None
+        if opened is None:
+            connection, identity = self._open()
+            opened = forks.Opened(connection)
+            self._local.opened, self._local.identity, self._local.number = opened, identity, next(self._numbers)
+        elif _identity(self.path) != self._local.identity:
+            raise StoreError(f"the database {self.path} was deleted or replaced while it was in use")
+        return opened.connection
 
     def _open(self) -> tuple[sqlite3.Connection, Identity]:
         before = _identity(self.path)
         if before is None:
             raise StoreError(f"the database {self.path} is gone")
-        with explained(self.path):
-            connection = sqlite3.connect(
-                schema.uri(self.path),
-                timeout=self._busy_timeout,
-                isolation_level=None,
-                check_same_thread=False,
-                uri=True,
-            )
-            try:
-                connection.row_factory = sqlite3.Row
-                connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-                schema.check(connection, self.path)
-                if _identity(self.path) != before:
-                    raise StoreError(f"the database {self.path} was replaced while it was opened")
-            except BaseException:
-                connection.close()
-                raise
+        connection = sqlite3.connect(
+            schema.uri(self.path),
+            timeout=self._busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=True,
+        )
+        try:
+            connection.row_factory = sqlite3.Row
+            connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            schema.check(connection, self.path)
+            # A copy made by VACUUM INTO is a queue in another journal mode.
+            if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+                connection.execute("PRAGMA journal_mode = WAL")
+            if _identity(self.path) != before:
+                raise StoreError(f"the database {self.path} was replaced while it was opened")
+        except BaseException:
+            connection.close()
+            raise
         return connection, before
 
 

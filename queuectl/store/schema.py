@@ -29,6 +29,8 @@ def create(home: Home, busy_timeout: float, *, anew: bool) -> bool:
     It is built beside its place and moved there whole, so that nobody ever sees half of it. Without
     ``anew``, raises :class:`StoreError` where the home shows that its database was lost.
     """
+    if home.exists:
+        return False
     home.check_sole_database()
     home.make_directories()
     with locked(home, busy_timeout):

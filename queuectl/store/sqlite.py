@@ -6,19 +6,20 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from heapq import merge
+from typing import Any
 
 from queuectl import clock
 from queuectl.errors import Conflict, NoSuchJob, NoSuchQueue
 from queuectl.home import Home
-from queuectl.model import CANCELLED, PENDING, PROCESSING, STATES, Attempt, Claim, Job, NewJob, Outcome
+from queuectl.model import CANCELLED, JOB_ID, PENDING, PROCESSING, STATES, Attempt, Claim, Job, NewJob, Outcome
 from queuectl.retry import Verdict
 from queuectl.store import queries
 from queuectl.store.base import Overview
 from queuectl.store.connection import Connections
-from queuectl.store.failures import explained
 from queuectl.store.rows import attempt_from, claim_from, job_from, running_attempt
 
 READY, SCHEDULED, BACK_OFF = 0, 1, 2
+_MOST = (1 << 63) - 1
 
 
 class SQLiteStore:
@@ -57,13 +58,14 @@ class SQLiteStore:
         return job_from(self._row(job_id))
 
     def _row(self, job_id: str) -> sqlite3.Row:
-        row: sqlite3.Row | None = self._read("get", (job_id,)).fetchone()
-        if row is None:
+        # What is no id may not even be text that can be looked up.
+        rows = self._read("get", (job_id,)) if JOB_ID.fullmatch(job_id) else []
+        if not rows:
             raise NoSuchJob(f"no job {job_id[:130]}")
-        return row
+        return rows[0]
 
     def jobs(self, states: Collection[str] = (), limit: int | None = None) -> list[Job]:
-        most = -1 if limit is None else limit
+        most = -1 if limit is None else min(limit, _MOST)
         if not states:
             return [job_from(row) for row in self._read("list_all", {"limit": most})]
         with self._connections.snapshot() as connection:
@@ -120,10 +122,10 @@ class SQLiteStore:
                 [job.id for job in self._of_states(connection, states)] if ids is None else list(dict.fromkeys(ids))
             )
             for job_id in chosen:
-                values = {"id": job_id, "states": json.dumps(list(states)), "now": now}
-                if connection.execute(self._sql["revive"], values).rowcount == 0:
-                    state = self._row(job_id)["state"]
+                state = self._row(job_id)["state"]
+                if state not in states:
                     raise Conflict(f"job {job_id} is {state}, not {' or '.join(states)}")
+                connection.execute(self._sql["revive"], {"id": job_id, "now": now})
         return chosen
 
     def _of_states(self, connection: sqlite3.Connection, states: Collection[str]) -> list[Job]:
@@ -135,7 +137,7 @@ class SQLiteStore:
         return [job_from(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
 
     def claim(self, worker: str, now: int) -> Claim | None:
-        if not self._read("is_work_ready", {"now": now}).fetchone()[0]:
+        if not self._value("is_work_ready", {"now": now}):
             return None
         with self._connections.transaction() as connection:
             return self._claim(connection, worker, now)
@@ -151,11 +153,10 @@ class SQLiteStore:
         return [claim_from(row) for row in self._read("claimed_by", {"workers": names})]
 
     def is_cancel_requested(self, claim: Claim) -> bool:
-        row = self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}).fetchone()
-        return bool(row and row[0])
+        return any(row[0] for row in self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}))
 
     def holds(self, claim: Claim) -> bool:
-        return self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}).fetchone() is not None
+        return bool(self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}))
 
     def finish(
         self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int, next_for: str | None = None
@@ -188,25 +189,25 @@ class SQLiteStore:
         return True
 
     def next_due(self) -> int | None:
-        due: int | None = self._read("next_due").fetchone()[0]
+        due: int | None = self._value("next_due")
         return due
 
     def is_drained(self, now: int) -> bool:
-        return not self._read("has_work_left", {"now": now}).fetchone()[0]
+        return not self._value("has_work_left", {"now": now})
 
     def version(self) -> int:
-        connection = self._connections.get()
-        with explained(self.path):
-            version: int = connection.execute("PRAGMA data_version").fetchone()[0]
-        return version
+        return self._connections.version()
 
     def close(self) -> None:
         self._connections.close()
 
-    def _read(self, name: str, values: dict[str, object] | tuple[object, ...] = ()) -> sqlite3.Cursor:
-        connection = self._connections.get()
-        with explained(self.path):
-            return connection.execute(self._sql[name], values)
+    def _read(self, name: str, values: dict[str, object] | tuple[object, ...] = ()) -> list[sqlite3.Row]:
+        with self._connections.using() as connection:
+            return connection.execute(self._sql[name], values).fetchall()
+
+    def _value(self, name: str, values: dict[str, object] | tuple[object, ...] = ()) -> Any:
+        """The first column of the only row."""
+        return self._read(name, values)[0][0]
 
 
 def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLiteStore:

@@ -100,7 +100,7 @@ UPDATE jobs SET cancel_requested = 1, updated_at = :now WHERE id = :id AND state
 UPDATE jobs
 SET state = 'pending', lane = 0, due = :now, next_run_at = NULL, attempts = 0, cancel_requested = 0,
     outcome = NULL, exit_code = NULL, signal = NULL, reason = NULL, updated_at = :now
-WHERE id = :id AND state IN (SELECT value FROM json_each(:states));
+WHERE id = :id AND state IN ('completed', 'dead', 'cancelled');
 
 -- name: next_due
 -- When the next job becomes ready by itself.
@@ -121,4 +121,7 @@ SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 0)
 SELECT * FROM jobs WHERE state = 'pending' AND lane = 0 ORDER BY seq LIMIT 1;
 
 -- name: next_scheduled
-SELECT * FROM jobs WHERE lane IN (1, 2) ORDER BY due LIMIT 1;
+SELECT * FROM (SELECT * FROM jobs WHERE lane = 1 ORDER BY due, seq LIMIT 1)
+UNION ALL
+SELECT * FROM (SELECT * FROM jobs WHERE lane = 2 ORDER BY due, seq LIMIT 1)
+ORDER BY due, seq LIMIT 1;

@@ -1,0 +1,224 @@
+"""Starting and stopping workers: gracefully, now, twice, and over what others left in ``run/``."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import PATIENCE, Farm, eventually
+
+from queuectl import control, pidfile
+
+
+def running(farm: Farm, job_id: str) -> bool:
+    """Whether the job runs and its command has begun (it writes something first)."""
+    log = Path(farm.home.log(job_id))
+    return log.exists() and log.stat().st_size > 0
+
+
+def enqueue_sleeper(farm: Farm, job_id: str = "j", before: str = "") -> None:
+    farm.queue.enqueue(f"{before}echo up; sleep {farm.token}", id=job_id)
+
+
+def assert_all_gone(farm: Farm) -> None:
+    """No process, no PID file, no held lock."""
+    assert farm.survivors() == []
+    assert not control.is_running(farm.home)
+    assert list(Path(farm.home.run).glob("*.pid")) == []
+
+
+def test_a_graceful_stop_lets_running_jobs_finish(farm: Farm, mode: str) -> None:
+    farm.queue.enqueue("echo up; sleep 1; echo done", id="j")
+    farm.queue.enqueue("true", id="next")
+    farm.start(1, mode)
+    eventually(lambda: running(farm, "j"))
+    farm.stop()
+    assert farm.queue.get("j").state == "completed"
+    assert farm.queue.get("next").state == "pending"
+    assert_all_gone(farm)
+
+
+def test_at_its_deadline_jobs_are_ended_and_handed_back(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "kill_grace", "0.3")
+    enqueue_sleeper(farm, "deaf", "trap '' TERM; ")
+    farm.queue.enqueue("true", id="behind")
+    farm.start(1, mode)
+    eventually(lambda: running(farm, "deaf"))
+    farm.stop("--timeout", "0.2")
+    job = farm.queue.get("deaf")
+    (attempt,) = farm.queue.attempts("deaf")
+    assert (job.state, job.attempts, job.next_run_at) == ("pending", 0, None)
+    assert attempt.outcome == "released"
+    assert_all_gone(farm)
+    # It kept its place before the other, and its number is not used again.
+    farm.queue.cancel("behind")
+    farm.start(1, mode)
+    eventually(lambda: farm.queue.get("deaf").state == "processing")
+    assert [each.number for each in farm.queue.attempts("deaf")] == [1, 2]
+    farm.stop("--now")
+
+
+def test_now_means_now(farm: Farm, mode: str) -> None:
+    enqueue_sleeper(farm, before="trap '' TERM; ")
+    farm.start(2, mode)
+    eventually(lambda: running(farm, "j"))
+    farm.stop("--now")
+    assert farm.queue.attempts("j")[0].outcome == "released"
+    assert_all_gone(farm)
+
+
+def test_nothing_to_stop(farm: Farm) -> None:
+    done = farm.run("worker-stop")
+    assert done.returncode == 0
+    assert "no workers are running" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("signals", "status"),
+    [
+        ([signal.SIGTERM], 0),
+        ([signal.SIGINT], 0),
+        ([signal.SIGQUIT], 128 + signal.SIGQUIT),
+        ([signal.SIGTERM, signal.SIGTERM], 128 + signal.SIGTERM),
+        ([signal.SIGINT, signal.SIGINT], 128 + signal.SIGINT),
+    ],
+)
+def test_signals_to_the_supervisor(farm: Farm, mode: str, signals: list[int], status: int) -> None:
+    graceful = status == 0
+    farm.queue.enqueue(f"echo up; sleep {1 if graceful else farm.token}", id="j")
+    process = farm.foreground("--count", "2", "--mode", mode)
+    eventually(lambda: running(farm, "j"))
+    log = Path(farm.home.supervisor_log)
+    for number in signals:
+        said = log.read_text().count("stopping")
+        process.send_signal(number)
+        eventually(lambda said=said: log.read_text().count("stopping") > said)
+    assert process.wait(PATIENCE) == status
+    assert farm.queue.get("j").state == ("completed" if graceful else "pending")
+    assert_all_gone(farm)
+
+
+def test_a_terminal_interrupts_the_supervisor_alone(farm: Farm, mode: str) -> None:
+    farm.queue.enqueue("echo up; sleep 1; echo whole", id="j")
+    process = farm.foreground("--count", "1", "--mode", mode, start_new_session=True)
+    eventually(lambda: running(farm, "j"))
+    os.killpg(process.pid, signal.SIGINT)
+    assert process.wait(PATIENCE) == 0
+    assert Path(farm.home.log("j")).read_text() == "up\nwhole\n"
+
+
+def test_a_second_start_is_refused(farm: Farm, mode: str) -> None:
+    supervisor = farm.start(1, mode)
+    for command in ("worker-start", "worker-run"):
+        done = farm.run(command, "--count", "1")
+        assert done.returncode == 4
+        assert str(supervisor) in done.stderr
+    assert farm.supervisor() == supervisor
+
+
+def test_of_two_starts_at_one_moment_one_wins(farm: Farm, mode: str) -> None:
+    command = [sys.executable, "-m", "queuectl", "worker-start", "--count", "1", "--mode", mode]
+    starts = [
+        subprocess.Popen(command, cwd=farm.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)
+    ]
+    results = [(start.communicate(timeout=PATIENCE), start.returncode) for start in starts]
+    assert sorted(code for _, code in results) == [0, 4, 4, 4]
+    assert len(farm.workers()) == 1
+
+
+def _dead_pid(path: Path, stranger: int) -> None:
+    path.write_text("999999999\n1\nboot\nns\nworker\n")
+
+
+def _stranger(path: Path, stranger: int) -> None:
+    path.write_text(f"{stranger}\n1\n{pidfile.boot_id()}\n{pidfile.pid_namespace()}\nworker\n")
+
+
+def _other_boot(path: Path, stranger: int) -> None:
+    started = pidfile.of(stranger).started
+    path.write_text(f"{stranger}\n{started}\nanother-boot\n{pidfile.pid_namespace()}\nworker\n")
+
+
+def _garbage(path: Path, stranger: int) -> None:
+    path.write_bytes(b"\0\xff not a pid")
+
+
+def _empty(path: Path, stranger: int) -> None:
+    path.touch()
+
+
+def _dangling_symlink(path: Path, stranger: int) -> None:
+    path.symlink_to("/no/such/file")
+
+
+def _fifo(path: Path, stranger: int) -> None:
+    os.mkfifo(path)
+
+
+STALE = (_dead_pid, _stranger, _other_boot, _garbage, _empty, _dangling_symlink, _fifo)
+
+
+@pytest.mark.parametrize("make", STALE)
+def test_stale_pid_files_are_no_obstacle(farm: Farm, make: Callable[[Path, int], None]) -> None:
+    stranger = subprocess.Popen(["sleep", farm.token])
+    try:
+        for name in ("supervisor.pid", "worker-1.pid", "worker-7.pid"):
+            make(Path(farm.home.run) / name, stranger.pid)
+        farm.queue.enqueue("true", id="j")
+        assert farm.run("worker-status").returncode == 3
+        assert farm.run("worker-stop").returncode == 0
+        farm.start(1)
+        assert farm.queue.wait(["j"], timeout=60)
+        farm.stop()
+        assert stranger.poll() is None
+    finally:
+        stranger.kill()
+        stranger.wait()
+    assert_all_gone(farm)
+
+
+def test_a_stopped_supervisor_can_be_stopped(farm: Farm, mode: str) -> None:
+    supervisor = farm.start(1, mode)
+    os.kill(supervisor, signal.SIGSTOP)
+    farm.stop()
+    assert_all_gone(farm)
+
+
+def test_start_and_stop_again_and_again(farm: Farm, mode: str) -> None:
+    farm.queue.add_many([{"command": "true"}] * 300)
+    for _ in range(6):
+        farm.start(2, mode)
+        farm.stop()
+        assert_all_gone(farm)
+    assert farm.queue.counts()["processing"] == 0
+
+
+def test_an_interrupted_start_is_taken_back(farm: Farm) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "queuectl", "worker-start", "--count", "60"], cwd=farm.directory, stdout=subprocess.PIPE
+    )
+    eventually(lambda: Path(farm.home.supervisor_pid).exists())
+    process.send_signal(signal.SIGINT)
+    assert process.wait(PATIENCE) in (130, 0)
+    if process.returncode == 130:
+        eventually(lambda: not control.is_running(farm.home), "the start was taken back")
+
+
+def test_idle_workers_use_no_processor(farm: Farm, mode: str) -> None:
+    supervisor = farm.start(3, mode)
+    eventually(farm.ready)
+    pids = {supervisor, *farm.workers()}
+
+    def used() -> float:
+        fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
+        return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
+
+    before, until = used(), time.monotonic() + 1.5
+    eventually(lambda: time.monotonic() > until)
+    assert used() - before <= 0.05
