@@ -1,0 +1,242 @@
+"""Workers that die, hang or are stopped, settings and numbers that change, and draining."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import PATIENCE, Farm, assert_books_balance, eventually
+
+from queuectl import control, pidfile
+
+
+def told(farm: Farm) -> dict[str, Any]:
+    """What ``worker-status --json`` prints."""
+    status: dict[str, Any] = json.loads(farm.run("worker-status", "--json").stdout)
+    return status
+
+
+def is_up(farm: Farm, job_id: str) -> bool:
+    log = Path(farm.home.log(job_id))
+    return log.exists() and log.stat().st_size > 0
+
+
+def test_a_dead_worker_is_replaced_and_its_job_run_again(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "backoff_base", "0.1")
+    farm.queue.enqueue(f'echo up; test "$QUEUECTL_ATTEMPT" = 2 || sleep {farm.token}', id="j")
+    farm.start(2, mode)
+    eventually(lambda: is_up(farm, "j"))
+    for pid in farm.workers():
+        os.kill(pid, signal.SIGKILL)
+    assert farm.queue.wait(["j"], timeout=60)
+    assert [attempt.outcome for attempt in farm.queue.attempts("j")] == ["crashed", "succeeded"]
+    eventually(farm.ready, "both are there again")
+    assert told(farm)["supervisor"]["replaced"] == 2
+    assert farm.survivors() == []
+    assert_books_balance(farm.queue)
+
+
+def test_a_job_that_kills_its_worker_is_dead_after_its_retries(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.enqueue("kill -9 $PPID; sleep 60", id="killer", max_retries=2)
+    farm.start(2, mode)
+    farm.queue.wait(["killer"], timeout=60)
+    assert farm.queue.get("killer").state == "dead"
+    assert [attempt.outcome for attempt in farm.queue.attempts("killer")] == ["crashed"] * 3
+    assert farm.queue.wait([job.id for job in farm.queue.enqueue_many([{"command": "true"}] * 5)], timeout=60)
+    assert told(farm)["supervisor"]["replaced"] <= 3
+    assert_books_balance(farm.queue)
+
+
+def test_replacements_back_off(farm: Farm) -> None:
+    """What kills every worker at once does not become a busy loop of restarts."""
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.add_many([{"command": "kill -9 $PPID; sleep 60", "max_retries": 0}] * 40)
+    farm.start(1)
+    log = Path(farm.home.supervisor_log)
+    eventually(lambda: "in 2 seconds" in log.read_text(), "the delays grow")
+    assert log.read_text().count("died; another") <= 5
+    farm.stop("--now")
+
+
+def test_a_stopped_worker_is_killed(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.enqueue(f'echo up; test "$QUEUECTL_ATTEMPT" = 2 || sleep {farm.token}', id="j")
+    farm.start(1, mode)
+    eventually(lambda: is_up(farm, "j"))
+    os.kill(farm.workers()[0], signal.SIGSTOP)
+    assert farm.queue.wait(["j"], timeout=60)
+    assert [attempt.outcome for attempt in farm.queue.attempts("j")] == ["crashed", "succeeded"]
+    assert_books_balance(farm.queue)
+
+
+def test_a_supervisor_that_was_stopped_kills_nobody(farm: Farm, mode: str) -> None:
+    farm.queue.enqueue("echo up; sleep 1.5", id="j")
+    supervisor = farm.start(1, mode)
+    eventually(lambda: is_up(farm, "j"))
+    os.kill(supervisor, signal.SIGSTOP)
+    assert farm.queue.wait(["j"], timeout=60), "the worker goes on"
+    os.kill(supervisor, signal.SIGCONT)
+    assert farm.run("enqueue", "--wait", "--", "true").returncode == 0
+    assert told(farm)["supervisor"]["replaced"] == 0
+
+
+def test_settings_are_those_in_force_when_an_attempt_starts(farm: Farm, mode: str) -> None:
+    farm.start(1, mode)
+    assert farm.run("enqueue", "--wait", "--", "sleep", "0.3").returncode == 0
+    farm.run("config", "set", "job_timeout", "0.2")
+    farm.run("config", "set", "max_retries", "0")
+    assert farm.run("enqueue", "--wait", "--", "sleep", farm.token).returncode == 124
+
+
+def test_a_broken_settings_file_leaves_the_last_in_force(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.enqueue("test $QUEUECTL_ATTEMPT = 3", id="j", delay=0.5)
+    supervisor = farm.start(1, mode)
+    Path(farm.home.settings).write_text("{ broken")
+    os.kill(supervisor, signal.SIGHUP)
+    assert farm.queue.wait(["j"], timeout=60)
+    log = Path(farm.home.supervisor_log).read_text()
+    assert 1 <= log.count("is not JSON") <= 2
+    Path(farm.home.settings).unlink()
+
+
+def test_more_and_fewer_workers(farm: Farm, mode: str) -> None:
+    supervisor = farm.start(2, mode)
+    os.kill(supervisor, signal.SIGTTIN)
+    eventually(lambda: len(told(farm)["workers"]) == 3)
+    farm.queue.enqueue_many([{"id": str(n), "command": "echo up; sleep 1"} for n in (1, 2, 3)])
+    eventually(lambda: all(is_up(farm, job_id) for job_id in "123"))
+    for left in (["worker-1", "worker-2"], ["worker-1"]):
+        os.kill(supervisor, signal.SIGTTOU)
+        eventually(lambda left=left: [worker["name"] for worker in told(farm)["workers"]] == left)
+    assert farm.queue.wait(["1", "2", "3"], timeout=60)
+    assert [len(farm.queue.attempts(job_id)) for job_id in "123"] == [1, 1, 1]
+
+
+def test_pid_files(farm: Farm, mode: str) -> None:
+    supervisor = farm.start(3, mode)
+    run = Path(farm.home.run)
+    expected = {"supervisor.pid": "supervisor"} | (
+        {"worker-1.pid": "workers"} if mode == "thread" else {f"worker-{n}.pid": "worker" for n in (1, 2, 3)}
+    )
+    assert {path.name for path in run.glob("*.pid")} == expected.keys()
+    for name, role in expected.items():
+        pid, started, boot, namespace, told_role = (run / name).read_text().splitlines()
+        identity = pidfile.of(int(pid))
+        assert (int(started), boot, namespace) == (identity.started, identity.boot, identity.namespace)
+        assert told_role == role
+    assert farm.supervisor() == supervisor
+    farm.stop()
+    assert list(run.glob("*.pid")) == []
+
+
+def test_status_of_workers(farm: Farm, mode: str) -> None:
+    nothing = {"running": False, "supervisor": None, "workers": []}
+    assert told(farm) == nothing
+    assert farm.run("worker-status").returncode == 3
+    farm.queue.enqueue("sleep 30", id="j")
+    supervisor = farm.start(2, mode)
+    eventually(lambda: farm.queue.get("j").state == "processing")
+    status = told(farm)
+    assert status["running"] is True
+    assert status["supervisor"]["pid"] == supervisor
+    assert [worker["name"] for worker in status["workers"]] == ["worker-1", "worker-2"]
+    assert sorted(str(worker["job"]) for worker in status["workers"]) == ["None", "j"]
+    pids = {worker["pid"] for worker in status["workers"]}
+    assert pids == set(farm.workers())
+    assert len(pids) == (1 if mode == "thread" else 2)
+    assert json.loads(farm.run("status", "--json").stdout)["workers"]["running"] == 2
+    farm.stop("--now")
+    assert told(farm) == nothing
+
+
+def test_draining(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "backoff_base", "0.3")
+    farm.queue.enqueue("test $QUEUECTL_ATTEMPT = 2", id="retried")
+    farm.queue.enqueue("sleep 0.5", id="slow")
+    farm.queue.enqueue("true", id="later", delay=3600)
+    process = farm.foreground("--count", "3", "--mode", mode, "--drain")
+    assert process.wait(PATIENCE) == 0
+    assert {job.id: job.state for job in farm.queue.jobs()} == {
+        "retried": "completed",
+        "slow": "completed",
+        "later": "pending",
+    }
+    assert not control.is_running(farm.home)
+
+
+def test_draining_an_empty_queue_in_the_background(farm: Farm, mode: str) -> None:
+    farm.start(2, mode, "--drain")
+    eventually(lambda: not control.is_running(farm.home))
+
+
+def test_the_database_locked_by_another_program(farm: Farm, mode: str) -> None:
+    """Workers wait for it, say so once, and lose nothing."""
+    import sqlite3
+
+    farm.queue.enqueue("echo up; sleep 0.5", id="j")
+    farm.start(1, mode)
+    eventually(lambda: is_up(farm, "j"))
+    other = sqlite3.connect(farm.home.database, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    log = Path(farm.home.supervisor_log)
+    eventually(lambda: "is locked" in log.read_text())
+    other.execute("COMMIT")
+    other.close()
+    assert farm.queue.wait(["j"], timeout=60)
+    assert len(farm.queue.attempts("j")) == 1
+    assert log.read_text().count("is locked") == 1
+
+
+@pytest.mark.parametrize("singles", [40])
+def test_many_enqueue_while_many_work(farm: Farm, mode: str, singles: int) -> None:
+    """8 processes add jobs, in batches and alone, while 6 workers run them: nothing is lost, nothing twice."""
+    import subprocess
+    import sys
+
+    farm.start(6, mode)
+    program = f"""
+import sys
+from queuectl import Queue
+queue, me = Queue({farm.home.database!r}), sys.argv[1]
+for n in range({singles}):
+    queue.enqueue(f"echo {{me}}-{{n}} >> done", id=f"{{me}}-{{n}}")
+    if n % 10 == 0:
+        queue.enqueue_many([{{"id": f"{{me}}-{{n}}-{{k}}", "command": f"echo {{me}}-{{n}}-{{k}} >> done"}} for k in range(10)])
+"""
+    producers = [
+        subprocess.Popen([sys.executable, "-c", program, f"p{n}"], cwd=farm.directory, stderr=subprocess.PIPE)
+        for n in range(8)
+    ]
+    for producer in producers:
+        _, said = producer.communicate(timeout=90)
+        assert (producer.returncode, said) == (0, b"")
+    assert farm.queue.wait(timeout=90)
+    jobs = farm.queue.jobs()
+    assert len(jobs) == 8 * (singles + 10 * -(-singles // 10))
+    assert all(job.state == "completed" and job.attempts == 1 for job in jobs)
+    ran = (farm.directory / "done").read_text().split()
+    assert sorted(ran) == sorted(job.id for job in jobs)
+    assert_books_balance(farm.queue, [job.id for job in jobs[::20]])
+
+
+def test_a_limit_for_output(farm: Farm, mode: str) -> None:
+    """Disk is given back from the middle; the job goes on, and ends as it would have."""
+    megabyte = 1 << 20
+    farm.run("config", "set", "log_max_bytes", str(2 * megabyte))
+    farm.queue.enqueue("echo first; head -c 40000000 /dev/zero | tr '\\0' x; sleep 0.6; echo; echo last", id="j")
+    farm.start(1, mode)
+    assert farm.queue.wait(["j"], timeout=60)
+    log = Path(farm.home.log("j"))
+    assert log.stat().st_blocks * 512 <= 2 * megabyte + 65536
+    assert log.stat().st_size == 40_000_000 + len("first\n\nlast\n")
+    shown = farm.run("logs", "j")
+    assert shown.stdout.startswith("first\nxxx")
+    assert shown.stdout.endswith("xxx\nlast\n")
+    assert len(shown.stdout) <= 2 * megabyte + 65536
+    assert "dropped" in shown.stderr
