@@ -58,7 +58,7 @@ class Queue:
 
     def require(self) -> None:
         """Raise :class:`~queuectl.errors.NoSuchQueue` or ``StoreError`` unless the queue can be used."""
-        self._store()
+        self._store().version()
 
     def make(self) -> None:
         """Make the queue if its path was named and nothing is there; then as :meth:`require`."""
@@ -153,7 +153,7 @@ class Queue:
         """Put dead jobs back; every one when no id is given. Returns their ids."""
         return self._revive(ids or None, (DEAD,))
 
-    def _revive(self, ids: Sequence[str] | None, states: Collection[str]) -> list[str]:
+    def _revive(self, ids: Sequence[str] | None, states: Sequence[str]) -> list[str]:
         revived = self._store().revive(ids, states, self._clock.now())
         wake.workers(self.home, len(revived))
         return revived
@@ -161,7 +161,7 @@ class Queue:
     def wait(self, ids: Collection[str] | None = None, timeout: float | None = None) -> bool:
         """Block until the jobs have ended, or with None until nothing waits or runs.
 
-        Returns whether all of them completed; with None, whether none ended otherwise meanwhile.
+        Returns whether all of them completed; of all jobs, those that ended before count too.
         Raises :class:`~queuectl.errors.WaitTimeout` after ``timeout`` seconds, ``NoSuchJob`` for
         an unknown id.
         """

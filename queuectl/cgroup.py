@@ -27,6 +27,7 @@ class WorkerGroups:
     @classmethod
     def make(cls, home: Home) -> WorkerGroups:
         """Make the queue's group below our own, and note it in ``run/``."""
+        files.remove(home.cgroup)
         parent = own_group()
         if parent is None:
             return cls(None)

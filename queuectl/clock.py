@@ -106,7 +106,7 @@ def iso(micros: int | None) -> str | None:
     if micros is None:
         return None
     moment = EPOCH + timedelta(microseconds=micros)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond:06d}Z"
+    return moment.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def after(now: int, delay: float) -> int:

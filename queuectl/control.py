@@ -126,6 +126,7 @@ def _supervise(home: Home, orders: Orders, on_ready: Callable[[], None]) -> int:
     try:
         inbox = Inbox(SIGNALS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        host.forget_own_locale()
         host.set_title("supervisor")
         pidfile.write(home.supervisor_pid, pidfile.myself(), "supervisor")
         files.remove(home.stop_request)
@@ -133,7 +134,7 @@ def _supervise(home: Home, orders: Orders, on_ready: Callable[[], None]) -> int:
         wake.make_fifo(home.control)
         _put_right_what_was_left(home)
         groups = WorkerGroups.make(home)
-        terms = Terms(home, groups, orders.drain)
+        terms = Terms(home, groups, settings.Live(home.settings, logger.warning), orders.drain)
         try:
             return Supervisor(home, orders, terms, inbox=inbox, on_ready=on_ready).run()
         finally:

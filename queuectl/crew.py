@@ -31,6 +31,8 @@ class Member:
     heard_at: float = 0.0
     deaths: int = 0
     start_at: float = 0.0
+    mends: int = 0
+    mend_at: float = 0.0
     retiring: bool = False
 
     @property
@@ -81,8 +83,11 @@ class Crew(Protocol):
     def reaped(self, pid: int, members: list[Member]) -> None:
         """Hear that a child has ended."""
 
-    def mend(self, members: list[Member]) -> None:
-        """Replace what can be replaced under a living worker. No orphans of it are left."""
+    def maimed(self, members: list[Member]) -> list[Member]:
+        """The living workers that lost a process which can be replaced under them."""
+
+    def mend(self, member: Member) -> None:
+        """Replace what a maimed worker lost. No orphans of it are left. Raises :class:`OSError`."""
 
     def kill(self, member: Member) -> None:
         """End the process that a worker lives in, at once."""
@@ -117,8 +122,11 @@ class ProcessCrew:
             if member.own_process == pid:
                 member.own_process = 0
 
-    def mend(self, members: list[Member]) -> None:
-        pass  # a worker that lost its process is dead
+    def maimed(self, members: list[Member]) -> list[Member]:
+        return []  # a worker that lost its process is dead
+
+    def mend(self, member: Member) -> None:
+        pass
 
     def kill(self, member: Member) -> None:
         _kill(member.own_process)
@@ -178,15 +186,22 @@ class ThreadCrew:
             if member.own_process == pid:
                 member.own_process = 0
 
-    def mend(self, members: list[Member]) -> None:
-        for member in members:
-            if member.line is not None and member.own_process == 0 and member.pid == self._host != 0:
-                if member.last_word:
-                    continue
-                keeper = self._start_keeper(member)
-                with contextlib.suppress(OSError):
-                    socket.send_fds(member.line, [NEW_KEEPER], [keeper.fileno()])
-                keeper.close()
+    def maimed(self, members: list[Member]) -> list[Member]:
+        return [
+            member
+            for member in members
+            if member.line is not None
+            and member.own_process == 0
+            and member.pid == self._host != 0
+            and not member.last_word
+        ]
+
+    def mend(self, member: Member) -> None:
+        keeper = self._start_keeper(member)
+        with contextlib.suppress(OSError):  # its death is noticed by its silence
+            if member.line is not None:
+                socket.send_fds(member.line, [NEW_KEEPER], [keeper.fileno()])
+        keeper.close()
 
     def kill(self, member: Member) -> None:
         _kill(self._host)

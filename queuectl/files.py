@@ -48,7 +48,7 @@ def _move(temporary: str, path: str) -> None:
 
 def sync_directory(path: str) -> None:
     """Make the names in a directory durable (a rename is only on disk after this)."""
-    handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    handle = os.open(path or os.curdir, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import resource
@@ -19,6 +20,7 @@ from queuectl.keeper import KeeperRunner, keep
 from queuectl.link import DRAINED, FAREWELL, WorkerLink
 from queuectl.proctree import become_subreaper
 from queuectl.runner import LocalRunner, Runner
+from queuectl.settings import Live
 from queuectl.store.sqlite import open_store
 from queuectl.worker import Worker
 
@@ -29,6 +31,9 @@ STORE_PATIENCE = 5.0
 FAILED_TO_RUN = 70
 """Exit status of a process that met an error of our own (EX_SOFTWARE of sysexits.h)."""
 
+_MANY_DESCRIPTORS = 4096
+"""For 512 threads: each has a line, a keeper, the wake-up FIFO, and the database with its log."""
+
 _WOKEN_BY_CHILDREN = (signal.SIGCHLD,)
 
 
@@ -38,6 +43,8 @@ class Terms:
 
     home: Home
     groups: WorkerGroups
+    settings: Live
+    """Whoever is forked later knows the last good ones, too."""
     drain: bool
 
 
@@ -98,14 +105,23 @@ def run_keeper(terms: Terms, number: int, descriptor: int) -> None:
 def run_threads(terms: Terms, control: socket.socket) -> None:
     """The process of all worker threads; the supervisor sends each one's line and keeper over ``control``."""
     pidfile.write(terms.home.worker_pid(1), pidfile.myself(), "workers")
+    _allow_many_descriptors()
     threads: list[threading.Thread] = []
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 64, 2)
         if not message:
             break
-        line, keeper = descriptors
-        thread = threading.Thread(target=_run_thread, args=(terms, message.decode(), line, keeper))
-        thread.start()
+        name = message.decode()
+        thread = threading.Thread(target=_run_thread, args=(terms, name, *descriptors))
+        try:
+            if len(descriptors) < 2:
+                raise RuntimeError("too many open files")
+            thread.start()
+        except RuntimeError as error:
+            # Its line hangs up with this: the supervisor tries again.
+            logger.error("cannot start %s: %s", name, error)
+            close_all(descriptors)
+            continue
         threads.append(thread)
     for thread in threads:
         thread.join()
@@ -113,19 +129,31 @@ def run_threads(terms: Terms, control: socket.socket) -> None:
 
 
 def _run_thread(terms: Terms, name: str, line: int, keeper: int) -> None:
+    """One worker thread. When it fails, it hangs up without a last word, as a process that dies does.
+
+    Its keeper ends its job then, and the supervisor puts right what is left; the other threads go on.
+    """
+    runner = KeeperRunner(keeper, terms.home.slot(name))
     try:
-        runner = KeeperRunner(keeper, terms.home.slot(name))
-        _work(terms, name, runner, WorkerLink(socket.socket(fileno=line)))
-        runner.close()
+        with socket.socket(fileno=line) as lifeline:
+            _work(terms, name, runner, WorkerLink(lifeline))
     except BaseException:
         logger.exception("%s failed", name)
-        # A thread that is gone would leave its job claimed: the supervisor puts all of them right.
-        os._exit(FAILED_TO_RUN)
+    runner.close()
+
+
+def _allow_many_descriptors() -> None:
+    """Let all threads have theirs. It is the keepers that start jobs, so jobs keep the limit of the start."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MANY_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_MANY_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with contextlib.suppress(OSError, ValueError):  # macOS has another limit besides
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _work(terms: Terms, name: str, runner: Runner, link: WorkerLink) -> None:
     store = open_store(terms.home, STORE_PATIENCE, durable=False)
-    drained = Worker(name, terms.home, store, runner, link, drain=terms.drain).run()
+    drained = Worker(name, terms.home, store, runner, link, terms.settings, drain=terms.drain).run()
     store.close()
     link.close(DRAINED if drained else FAREWELL)
 
@@ -135,6 +163,13 @@ def set_title(title: str) -> None:
     import setproctitle
 
     setproctitle.setproctitle(f"queuectl: {title}")
+
+
+def forget_own_locale() -> None:
+    """In a C locale Python sets LC_CTYPE for itself (PEP 538): that is not for jobs. Call before :func:`set_title`."""
+    given = files.read_small("/proc/self/environ", 1 << 24)
+    if given is not None and not any(each.startswith("LC_CTYPE=") for each in given.split("\0")):
+        os.environ.pop("LC_CTYPE", None)
 
 
 def log_descriptors() -> set[int]:
@@ -156,11 +191,14 @@ def _reset_signals() -> None:
 
 def close_descriptors(spared: set[int]) -> None:
     """Close all that this process inherited, but for some."""
-    for descriptor in _open_descriptors() - spared:
-        try:
+    close_all(_open_descriptors() - spared)
+
+
+def close_all(descriptors: Collection[int]) -> None:
+    """Close descriptors; one that is closed already is fine (as that which listed the others)."""
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
             os.close(descriptor)
-        except OSError:
-            continue  # the one that listed the others
 
 
 def _open_descriptors() -> set[int]:

@@ -25,6 +25,8 @@ def fork_and_reap() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     child = os.fork()
     if child == 0:
+        # Out of the terminal's reach: its Ctrl-C would come from there and from us, and two mean «stop now».
+        os.setsid()
         return
     signal.pthread_sigmask(signal.SIG_BLOCK, (*_PASSED_ON, signal.SIGCHLD))
     while True:

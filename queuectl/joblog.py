@@ -41,8 +41,8 @@ class JobLog:
         self._can_punch = True
 
     def written(self) -> int:
-        """Bytes that the attempt wrote, those that were dropped again among them."""
-        return os.fstat(self.descriptor).st_size - self.start
+        """Bytes that the attempt wrote, those that were dropped again among them; 0 if it cut the file shorter."""
+        return max(0, os.fstat(self.descriptor).st_size - self.start)
 
     def keep_below(self, limit: int) -> None:
         """Give disk back when the attempt's output takes more than ``limit`` bytes; 0 for no limit.

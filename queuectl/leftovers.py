@@ -19,6 +19,7 @@ from queuectl.retry import judge
 from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.settings import Settings
 from queuectl.store.base import Store
+from queuectl.store.connection import file_identity
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +104,7 @@ class _Marks:
         self._logs = home.logs + os.sep
         self._variable = b"QUEUECTL_QUEUE=" + os.fsencode(home.database)
         self._database = home.database
-        self._file = _identity(home.database)
+        self._file = file_identity(home.database)
 
     def kill_bearers(self, spare: Collection[int]) -> set[int]:
         """Send SIGKILL to every process with a mark, and to all that descends from them; their PIDs.
@@ -142,7 +143,7 @@ class _Marks:
             and any(each.startswith(b"QUEUECTL_JOB_ID=") for each in variables)
             and (
                 # The same path may be another queue's in another container.
-                _identity(f"/proc/{pid}/root{self._database}") == self._file
+                file_identity(f"/proc/{pid}/root{self._database}") == self._file
             )
         )
 
@@ -181,11 +182,3 @@ def _own_line() -> set[int]:
 
 def _slots(home: Home) -> list[str]:
     return glob.glob(os.path.join(glob.escape(home.run), "slot-*"))
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -111,11 +112,12 @@ class Live:
         """The settings in force now."""
         now = stamp(self._path)
         if now != self._stamp:
-            self._stamp = now
             try:
                 self._settings = load(self._path)
             except InvalidInput as error:
                 self._complain(f"{error}; the settings read before stay in force")
+            # Last: until the new ones are there, no other thread may take the old ones for them.
+            self._stamp = now
         return self._settings
 
 
@@ -123,9 +125,9 @@ def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8", opener=_without_waiting) as file:
             given = json.load(file)
-    except FileNotFoundError:
-        return {}
     except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
+            return {}
         raise InvalidInput(f"cannot read the settings file {path}: {error.strerror}") from error
     except (ValueError, RecursionError) as error:
         raise InvalidInput(f"the settings file {path} is not JSON: {error}") from error

@@ -13,7 +13,7 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from queuectl import files, leftovers, wake
+from queuectl import files, leftovers, pidfile, wake
 from queuectl.clock import SYSTEM_CLOCK, Clock, iso
 from queuectl.crew import Crew, Member, ProcessCrew, ThreadCrew
 from queuectl.errors import StoreError
@@ -23,8 +23,8 @@ from queuectl.inbox import Inbox
 from queuectl.link import DRAINED, END_GENTLY, END_NOW, LEASE, LOOK_FOR_CANCEL, STOP
 from queuectl.proctree import Family, become_subreaper
 from queuectl.runner import UNKILLABLE_WAIT
-from queuectl.settings import Live
 from queuectl.stopping import Stop, read_request
+from queuectl.store.connection import file_identity
 from queuectl.store.sqlite import open_store
 
 logger = logging.getLogger(__name__)
@@ -49,6 +49,11 @@ _GAP = 5.0
 _STEADY = 30.0
 """Seconds after which a worker that dies was not killed by what killed the one before."""
 _LONGEST_BACKOFF = 30.0
+
+
+def _back_off(deaths: int) -> float:
+    """Seconds until what died that often in a row is replaced."""
+    return 0.0 if deaths == 1 else min(_LONGEST_BACKOFF, 0.5 * 2.0 ** min(deaths - 2, 10))
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,7 @@ class Supervisor:
         self.crew: Crew = ThreadCrew(terms) if orders.mode == "thread" else ProcessCrew(terms)
         self.members: list[Member] = []
         self.family = Family(known=self.crew.processes)
-        self.settings = Live(home.settings, logger.warning)
+        self.settings = terms.settings
         self.control = wake.open_fifo(home.control)
         self.started_at = clock.now()
         self.stop: Stop | None = None
@@ -94,13 +99,17 @@ class Supervisor:
         self._told = ""
         self._store_troubled = False
         self._replaced = 0
+        self._database = file_identity(home.database)
 
     def run(self) -> int:
         """Supervise; returns the exit status: 0, or 128 + signal when the stop was forced."""
         become_subreaper()
+        # A shell that became us by exec may have had children: they are nobody's orphans.
+        self.family.abandon()
         for number in range(1, self.orders.count + 1):
             self.members.append(Member(number))
-        logger.info("%d workers (%s mode) on %s", self.orders.count, self.orders.mode, self.home.database)
+        workers = "1 worker" if self.orders.count == 1 else f"{self.orders.count} workers"
+        logger.info("%s (%s mode) on %s", workers, self.orders.mode, self.home.database)
         while True:
             self._start_due_members()
             self._announce_when_ready()
@@ -111,6 +120,7 @@ class Supervisor:
             self._reap()
             self._heed_signals()
             self._heed_requests()
+            self._stop_without_database()
             self._kill_the_hung()
             self._end_orphans()
             self._put_right_what_died()
@@ -142,8 +152,9 @@ class Supervisor:
         times = [now + _LONGEST_PAUSE]
         if self._orphans_since is not None:
             times.append(now + _ORPHAN_PAUSE)
-        if any(member.has_ended for member in self.members) and self._orphans_since is None:
-            times.append(self._mend_at)
+        if self._orphans_since is None:
+            times += [self._mend_at for member in self.members if member.has_ended]
+            times += [max(self._mend_at, member.mend_at) for member in self.crew.maimed(self.members)]
         times += [member.start_at for member in self.members if member.pid == 0]
         times += [member.heard_at + LEASE for member in self.members if member.line is not None]
         if self.stop is not None and self.stop.next_step_at is not None:
@@ -181,7 +192,7 @@ class Supervisor:
             if number in (signal.SIGTERM, signal.SIGINT):
                 self._stop_at_signal(number)
             elif number == signal.SIGQUIT:
-                self._stop_now(number)
+                self._stop_now(128 + number)
             elif number == signal.SIGHUP:
                 logger.info("settings are read again")
                 self.settings.current()
@@ -194,7 +205,7 @@ class Supervisor:
         if self.stop is None:
             self._begin_stop(self.settings.current().stop_timeout)
         else:
-            self._stop_now(number)
+            self._stop_now(128 + number)
 
     def _begin_stop(self, timeout: float) -> None:
         """No new claims; running jobs have ``timeout`` seconds to finish."""
@@ -203,23 +214,32 @@ class Supervisor:
         self.stop = Stop(deadline=now + timeout) if self.stop is None else self.stop.no_later_than(now + timeout)
         self._tell_all(STOP)
 
-    def _stop_now(self, number: int) -> None:
+    def _stop_now(self, status: int) -> None:
+        """End what runs, and exit with ``status``."""
         logger.info("stopping now")
-        self.status = 128 + number
+        self.status = status
         self.stop = Stop(deadline=self.clock.monotonic(), now=True)
         self._tell_all(END_NOW)
 
     def _heed_requests(self) -> None:
         """Look at what others asked for: a stop, or the end of a cancelled job."""
-        wake.drain(self.control)
+        is_asked = wake.drain(self.control) > 0
         request = read_request(self.home)
         if request is not None:
             files.remove(self.home.stop_request)
             if request.now:
-                self._stop_now(signal.SIGQUIT)
+                self._stop_now(128 + signal.SIGQUIT)
             else:
                 self._begin_stop(self.settings.current().stop_timeout if request.timeout is None else request.timeout)
-        self._tell_all(LOOK_FOR_CANCEL)
+        if is_asked:
+            self._tell_all(LOOK_FOR_CANCEL)
+
+    def _stop_without_database(self) -> None:
+        """Its queue was deleted or replaced: nothing that the workers do can be recorded any more."""
+        if self.status == StoreError.exit_code or file_identity(self.home.database) == self._database:
+            return
+        logger.error("the database %s was deleted or replaced: stopping", self.home.database)
+        self._stop_now(StoreError.exit_code)
 
     def _tell_all(self, message: bytes) -> None:
         for member in self.members:
@@ -237,6 +257,8 @@ class Supervisor:
             logger.info("one worker fewer: %s finishes what it runs", staying[-1].name)
             staying[-1].retiring = True
             staying[-1].tell(STOP)
+            if staying[-1].pid == 0:  # it waits to be started
+                self.members.remove(staying[-1])
 
     # --- deaths
 
@@ -274,7 +296,7 @@ class Supervisor:
         """Record the attempts of dead workers and see to their replacement, once nothing of theirs is left."""
         if self._orphans_since is not None or self.clock.monotonic() < self._mend_at:
             return
-        self.crew.mend(self.members)
+        self._mend_the_maimed()
         dead = [member for member in self.members if member.has_ended and not member.last_word]
         if not dead:
             return
@@ -282,8 +304,29 @@ class Supervisor:
             self._mend_at = self.clock.monotonic() + _STORE_PAUSE
             return
         for member in dead:
-            files.remove(self.home.worker_pid(member.number))
+            self._remove_pid_file(member)
             self._replace(member)
+
+    def _mend_the_maimed(self) -> None:
+        """See to workers that lost a process which can be replaced under them; those that lose it often wait."""
+        now = self.clock.monotonic()
+        for member in self.crew.maimed(self.members):
+            if now < member.mend_at and self.stop is None:
+                continue
+            member.mends = 1 if now - member.mend_at > _STEADY else member.mends + 1
+            member.mend_at = now + _back_off(member.mends + 1)
+            logger.warning("%s lost its keeper process; it gets another (loss %d in a row)", member.name, member.mends)
+            try:
+                self.crew.mend(member)
+            except OSError as error:
+                logger.error("cannot start a keeper for %s: %s", member.name, error.strerror)
+
+    def _remove_pid_file(self, member: Member) -> None:
+        path = self.home.worker_pid(member.number)
+        identity = pidfile.read(path)
+        # A thread may have died alone, or its process have a successor already.
+        if identity is None or not identity.lives:
+            files.remove(path)
 
     def _rescue(self, workers: set[str]) -> bool:
         try:
@@ -309,7 +352,7 @@ class Supervisor:
             self.members.remove(member)
             return
         deaths = 1 if now - member.started_at > _STEADY else member.deaths + 1
-        delay = 0.0 if deaths == 1 else min(_LONGEST_BACKOFF, 0.5 * 2.0 ** min(deaths - 2, 10))
+        delay = _back_off(deaths)
         logger.warning("%s died; another takes its place in %g seconds (death %d in a row)", member.name, delay, deaths)
         self._replaced += 1
         replacement = Member(member.number, deaths=deaths, start_at=now + delay)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 
 from queuectl.errors import NoSuchJob
-from queuectl.model import COMPLETED, PENDING, PROCESSING, STATES
+from queuectl.model import CANCELLED, DEAD, PENDING, PROCESSING, STATES
 from queuectl.store.base import Store
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
@@ -19,7 +19,6 @@ class Watch:
     def __init__(self, store: Store, ids: Collection[str] | None) -> None:
         self._store = store
         self._ids = None if ids is None else list(dict.fromkeys(ids))
-        self._before = store.unsuccessful() if self._ids is None else frozenset()
         self._version = store.version()
         self._interval = _SHORTEST_PAUSE
         self.counts: dict[str, int] = {}
@@ -36,10 +35,8 @@ class Watch:
 
     @property
     def all_completed(self) -> bool:
-        """Whether all that was watched completed; of all jobs, whether none newly ended otherwise."""
-        if self._ids is None:
-            return self._store.unsuccessful() <= self._before
-        return self.counts[COMPLETED] == len(self._ids)
+        """Whether all that was watched completed; none of them is dead or was cancelled."""
+        return self.over and self.counts[DEAD] + self.counts[CANCELLED] == 0
 
     def pause(self, longest: float) -> None:
         """Sleep a little, 5 to 100 ms as a rule, less while things change, and at most ``longest`` seconds."""

@@ -37,6 +37,7 @@ class Worker:
         store: Store,
         runner: Runner,
         link: WorkerLink,
+        settings: Live,
         *,
         drain: bool = False,
         clock: Clock = SYSTEM_CLOCK,
@@ -48,7 +49,7 @@ class Worker:
         self._link = link
         self._drain = drain
         self._clock = clock
-        self._settings = Live(home.settings, lambda text: logger.warning("%s: %s", name, text))
+        self._settings = settings
         self._wake = wake.open_fifo(home.wake)
         self._woken = 0
         self._claimed_at = 0.0
@@ -57,6 +58,14 @@ class Worker:
     def run(self) -> bool:
         """Work; returns whether it ended because the queue is drained."""
         self._link.tell(READY)
+        try:
+            return self._work_on()
+        finally:
+            # What it was woken for, or watched for, is for another now.
+            wake.pass_on(self._wake, max(1, self._woken))
+            os.close(self._wake)
+
+    def _work_on(self) -> bool:
         claim: Claim | None = None
         while claim is not None or not self._link.stopping:
             if claim is None:
@@ -70,10 +79,11 @@ class Worker:
         return False
 
     def _claim(self) -> Claim | None:
-        woken, self._woken = self._woken, 0
         claim = self._try(self._claim_now)
         if claim is not None:
-            wake.pass_on(self._wake, max(woken - 1, self._guards_needed()))
+            wake.pass_on(self._wake, max(self._woken - 1, self._guards_needed()))
+        if not self._troubled:
+            self._woken = 0
         return claim
 
     def _claim_now(self) -> Claim | None:
@@ -130,7 +140,7 @@ class Worker:
             ready = self._link.listen(max(0.0, timeout), (self._wake,))
             if not ready:
                 return
-            self._woken = wake.drain(self._wake)
+            self._woken += wake.drain(self._wake)
             if self._woken:
                 return
 

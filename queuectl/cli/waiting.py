@@ -104,17 +104,23 @@ def exit_code(job: Job) -> int:
     return job.exit_code or CRASHED_CODE
 
 
+_HINT_AFTER = 1.0
+"""Seconds after which a script that waits in vain is told, too."""
+
+
 def block(queue: Queue, watch: Watch, ids: Collection[str] | None, deadline: float | None) -> None:
     """Wait until a watch is over; draw how far things are where somebody looks on."""
     if watch.over:
         return
-    if output.stderr_on_terminal():
-        hint_at_missing_workers(queue)
+    hint_at: float | None = time.monotonic() + (0 if output.stderr_on_terminal() else _HINT_AFTER)
     with _display(watch.counts, ids) as display:
         while not watch.over:
             left = 1.0 if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout("time is up")
+            if hint_at is not None and time.monotonic() >= hint_at:
+                hint_at = None
+                hint_at_missing_workers(queue)
             watch.pause(left)
             watch.look()
             display.show(watch.counts)

@@ -50,9 +50,6 @@ class Store(Protocol):
     def overview(self) -> Overview:
         """Counts, the ready job that waited longest, and the next that becomes ready by itself."""
 
-    def unsuccessful(self) -> frozenset[tuple[int, int]]:
-        """Job and start of every job that is dead or cancelled now."""
-
     def cancel(self, ids: Sequence[str], now: int) -> list[str]:
         """Cancel waiting jobs, ask for the end of running ones; returns the ids of the latter.
 
@@ -60,7 +57,7 @@ class Store(Protocol):
         job that ended otherwise.
         """
 
-    def revive(self, ids: Sequence[str] | None, states: Collection[str], now: int) -> list[str]:
+    def revive(self, ids: Sequence[str] | None, states: Sequence[str], now: int) -> list[str]:
         """Put jobs that are in one of ``states`` back to pending, all of them when ``ids`` is None.
 
         Their charged attempts are reset to 0, their history stays. Returns their ids. Raises

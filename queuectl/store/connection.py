@@ -95,12 +95,12 @@ class Connections:
             connection, identity = self._open()
             opened = forks.Opened(connection)
             self._local.opened, self._local.identity, self._local.number = opened, identity, next(self._numbers)
-        elif _identity(self.path) != self._local.identity:
+        elif file_identity(self.path) != self._local.identity:
             raise StoreError(f"the database {self.path} was deleted or replaced while it was in use")
         return opened.connection
 
     def _open(self) -> tuple[sqlite3.Connection, Identity]:
-        before = _identity(self.path)
+        before = file_identity(self.path)
         if before is None:
             raise StoreError(f"the database {self.path} is gone")
         connection = sqlite3.connect(
@@ -117,7 +117,7 @@ class Connections:
             # A copy made by VACUUM INTO is a queue in another journal mode.
             if connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
                 connection.execute("PRAGMA journal_mode = WAL")
-            if _identity(self.path) != before:
+            if file_identity(self.path) != before:
                 raise StoreError(f"the database {self.path} was replaced while it was opened")
         except BaseException:
             connection.close()
@@ -125,7 +125,8 @@ class Connections:
         return connection, before
 
 
-def _identity(path: str) -> Identity | None:
+def file_identity(path: str) -> Identity | None:
+    """Which file lies at a path; None when none does."""
     try:
         status = os.stat(path)
     except OSError:

@@ -9,12 +9,16 @@ from contextlib import contextmanager
 
 from queuectl.errors import StoreBusy, StoreError
 
+DAMAGED = "is damaged: restore it from a backup, or save what 'sqlite3 FILE .recover' finds"
+
 _REASONS = (
     ("locked", "is locked by another program"),
     ("busy", "is locked by another program"),
     ("full", "cannot grow: the disk is full"),
     ("readonly", "is read-only"),
-    ("malformed", "is damaged: restore it from a backup, or save what 'sqlite3 FILE .recover' finds"),
+    ("malformed", DAMAGED),
+    ("decode", DAMAGED),
+    ("unsupported file format", DAMAGED),
     ("not a database", "is not a database"),
     ("unable to open", "cannot be opened"),
     ("disk i/o", "cannot be read or written (disk I/O error)"),
@@ -28,6 +32,9 @@ def explained(path: str) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         raise explain(error, path) from error
+    except UnicodeDecodeError as error:
+        # Damage that SQLite quotes in its own message.
+        raise StoreError(f"the database {path} {DAMAGED}") from error
 
 
 def explain(error: sqlite3.Error, path: str) -> StoreError:

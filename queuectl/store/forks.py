@@ -30,6 +30,11 @@ class Opened:
         self.is_closed = True
         self.connection.close()
 
+    def __del__(self) -> None:
+        # Its thread has ended. The connection refers to itself: the garbage collector would come late.
+        if self.pid == os.getpid():
+            self.close()
+
 
 class _Gate:
     """Lets any number of threads use their connections, but none while the process forks."""

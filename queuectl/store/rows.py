@@ -4,12 +4,31 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
 
 from queuectl.clock import iso
 from queuectl.errors import StoreError
 from queuectl.model import ENDED, PENDING, Attempt, Claim, Job
 
+T = TypeVar("T")
 
+
+def _checked(build: Callable[[sqlite3.Row], T]) -> Callable[[sqlite3.Row], T]:
+    """Damage that SQLite did not notice: what a row holds is no value of ours."""
+
+    @wraps(build)
+    def checked(row: sqlite3.Row) -> T:
+        try:
+            return build(row)
+        except (TypeError, ValueError, IndexError, OverflowError) as error:
+            raise StoreError("the database is damaged: restore it from a backup") from error
+
+    return checked
+
+
+@_checked
 def job_from(row: sqlite3.Row) -> Job:
     """A row of ``jobs`` as a job."""
     state = row["state"]
@@ -36,6 +55,7 @@ def job_from(row: sqlite3.Row) -> Job:
     )
 
 
+@_checked
 def claim_from(row: sqlite3.Row) -> Claim:
     """A row of ``jobs`` that was just claimed, or is held, as its claim."""
     return Claim(
@@ -53,6 +73,7 @@ def claim_from(row: sqlite3.Row) -> Claim:
     )
 
 
+@_checked
 def attempt_from(row: sqlite3.Row) -> Attempt:
     """A row of ``attempts`` as an attempt that ended."""
     return Attempt(
@@ -72,6 +93,7 @@ def attempt_from(row: sqlite3.Row) -> Attempt:
     )
 
 
+@_checked
 def running_attempt(row: sqlite3.Row) -> Attempt:
     """The attempt that a processing job is in."""
     return Attempt(
@@ -94,5 +116,5 @@ def running_attempt(row: sqlite3.Row) -> Attempt:
 def _time(micros: int | None) -> str:
     text = iso(micros)
     if text is None:
-        raise StoreError("the database is damaged: a time is missing in it; restore it from a backup")
+        raise ValueError("a time is missing")
     return text

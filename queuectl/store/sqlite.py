@@ -83,7 +83,9 @@ class SQLiteStore:
         return [*ended, running_attempt(row)] if row["state"] == PROCESSING else ended
 
     def states(self, ids: Collection[str]) -> dict[str, str]:
-        return dict(tuple(row) for row in self._read("states_of", {"ids": json.dumps(list(ids))}))
+        # SQLite ends a text of JSON at a NUL: "a\0" would be found as "a".
+        known = json.dumps(list(filter(JOB_ID.fullmatch, ids)))
+        return dict(tuple(row) for row in self._read("states_of", {"ids": known}))
 
     def counts(self) -> dict[str, int]:
         return self._counted(self._read("counts"))
@@ -99,42 +101,39 @@ class SQLiteStore:
             upcoming = connection.execute(self._sql["next_scheduled"]).fetchone()
         return Overview(counts, job_from(oldest) if oldest else None, job_from(upcoming) if upcoming else None)
 
-    def unsuccessful(self) -> frozenset[tuple[int, int]]:
-        return frozenset(tuple(row) for row in self._read("unsuccessful"))
-
     def cancel(self, ids: Sequence[str], now: int) -> list[str]:
-        running = []
         with self._connections.transaction() as connection:
-            for job_id in dict.fromkeys(ids):
-                state = self._row(job_id)["state"]
-                if state == PENDING:
-                    connection.execute(self._sql["cancel_waiting"], {"id": job_id, "now": now})
-                elif state == PROCESSING:
-                    connection.execute(self._sql["cancel_running"], {"id": job_id, "now": now})
-                    running.append(job_id)
-                elif state != CANCELLED:
+            states = self._states_of_all(ids)
+            for job_id, state in states.items():
+                if state not in (PENDING, PROCESSING, CANCELLED):
                     raise Conflict(f"job {job_id} has ended already: it is {state}")
-        return running
+            values = {"ids": json.dumps(list(states)), "now": now}
+            connection.execute(self._sql["cancel_running"], values)
+            connection.execute(self._sql["cancel_waiting"], values)
+        return [job_id for job_id, state in states.items() if state == PROCESSING]
 
-    def revive(self, ids: Sequence[str] | None, states: Collection[str], now: int) -> list[str]:
+    def revive(self, ids: Sequence[str] | None, states: Sequence[str], now: int) -> list[str]:
         with self._connections.transaction() as connection:
-            chosen = (
-                [job.id for job in self._of_states(connection, states)] if ids is None else list(dict.fromkeys(ids))
-            )
-            for job_id in chosen:
-                state = self._row(job_id)["state"]
-                if state not in states:
-                    raise Conflict(f"job {job_id} is {state}, not {' or '.join(states)}")
-                connection.execute(self._sql["revive"], {"id": job_id, "now": now})
+            if ids is None:
+                chosen = [row["id"] for row in self._read("ids_in_states", {"states": json.dumps(list(states))})]
+            else:
+                found = self._states_of_all(ids)
+                for job_id, state in found.items():
+                    if state not in states:
+                        wanted = states[0] if len(states) == 1 else "ended"
+                        raise Conflict(f"job {job_id} is {state}, not {wanted}")
+                chosen = list(found)
+            connection.execute(self._sql["revive"], {"ids": json.dumps(chosen), "now": now})
         return chosen
 
-    def _of_states(self, connection: sqlite3.Connection, states: Collection[str]) -> list[Job]:
-        rows = [
-            row
-            for state in states
-            for row in connection.execute(self._sql["list_by_state"], {"state": state, "limit": -1})
-        ]
-        return [job_from(row) for row in sorted(rows, key=lambda row: int(row["seq"]))]
+    def _states_of_all(self, ids: Iterable[str]) -> dict[str, str]:
+        """The states of jobs, in the order in which they were named. Raises ``NoSuchJob``."""
+        wanted = list(dict.fromkeys(ids))
+        known = self.states(wanted)
+        for job_id in wanted:
+            if job_id not in known:
+                raise NoSuchJob(f"no job {job_id[:130]}")
+        return {job_id: known[job_id] for job_id in wanted}
 
     def claim(self, worker: str, now: int) -> Claim | None:
         if not self._value("is_work_ready", {"now": now}):

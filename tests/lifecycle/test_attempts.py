@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
-from conftest import Farm, assert_books_balance, eventually
+from farm import Farm, assert_books_balance, eventually
+
+from queuectl import Conflict
 
 
 def outcomes(farm: Farm, job_id: str) -> list[str | None]:
@@ -69,9 +72,11 @@ def test_retries_back_off_and_end_in_the_dead_letter_queue(farm: Farm, mode: str
     # 0.5 ** 1 is capped at 0.4, 0.5 ** 2 is 0.25: never sooner, by the wall clock that was stored.
     assert seconds_between(attempts[0].ended_at, attempts[1].started_at) >= 0.39
     assert seconds_between(attempts[1].ended_at, attempts[2].started_at) >= 0.24
+    assert farm.queue.get("j").attempts == 3
     farm.queue.retry_dead("j")
     farm.queue.wait(["j"], timeout=60)
     assert [attempt.number for attempt in farm.queue.attempts("j")] == [1, 2, 3, 4, 5, 6]
+    assert farm.queue.get("j").attempts == 3
     assert_books_balance(farm.queue)
 
 
@@ -202,3 +207,72 @@ def test_a_missing_log_directory_is_made_again(farm: Farm) -> None:
     farm.queue.enqueue("echo hi", id="j")
     assert farm.queue.wait(["j"], timeout=60)
     assert Path(farm.home.log("j")).read_text() == "hi\n"
+
+
+def test_a_time_given_is_kept(farm: Farm, mode: str) -> None:
+    moment = datetime.now(timezone.utc) + timedelta(seconds=1.2)
+    farm.queue.enqueue("true", id="j", run_at=moment.isoformat())
+    farm.start(2, mode)
+    assert farm.queue.get("j").next_run_at is not None
+    assert farm.queue.wait(["j"], timeout=60)
+    (attempt,) = farm.queue.attempts("j")
+    assert seconds_between(moment.isoformat(), attempt.started_at) >= 0
+
+
+def test_a_directory_that_may_not_be_entered(plain_farm: Farm) -> None:
+    closed = plain_farm.directory / "closed"
+    closed.mkdir()
+    plain_farm.run("enqueue", "--id", "j", "--max-retries", "0", "--cwd", str(closed), "--", "true")
+    closed.chmod(0)
+    plain_farm.start(1)
+    plain_farm.queue.wait(["j"], timeout=60)
+    job = plain_farm.queue.get("j")
+    assert (job.state, job.outcome) == ("dead", "not_started")
+    assert job.reason == f"directory cannot be entered: {closed}"
+
+
+def test_a_job_that_cuts_its_log_short(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.enqueue("echo $QUEUECTL_ATTEMPT; test $QUEUECTL_ATTEMPT = 1 || : > /proc/self/fd/1; exit 1", id="j")
+    farm.start(1, mode)
+    farm.queue.wait(["j"], timeout=60)
+    assert [attempt.log_bytes for attempt in farm.queue.attempts("j")] == [2, 0, 0, 0]
+    assert farm.run("logs", "j").returncode == 0
+
+
+@pytest.mark.parametrize("victim", ["worker", "supervisor"])
+def test_a_cancel_does_not_die_with_its_worker(farm: Farm, mode: str, victim: str) -> None:
+    """What was confirmed holds: the job is not run again, though it had retries left."""
+    farm.run("config", "set", "kill_grace", "60")
+    supervisor = farm.start(2, mode)
+    farm.queue.enqueue(f"trap '' TERM; echo up; sleep {farm.token}; sleep {farm.token}", id="j")
+    log = Path(farm.home.log("j"))
+    eventually(lambda: log.exists() and log.read_text() == "up\n")
+    farm.queue.cancel("j")
+    for pid in farm.workers() if victim == "worker" else [supervisor]:
+        os.kill(pid, signal.SIGKILL)
+    farm.queue.wait(["j"], timeout=60)
+    assert farm.queue.get("j").state == "cancelled"
+    assert len(farm.queue.attempts("j")) == 1
+    assert farm.survivors() == []
+
+
+def test_cancels_while_workers_go_from_job_to_job(farm: Farm, mode: str) -> None:
+    ids = farm.queue.add_many([{"command": "echo $QUEUECTL_JOB_ID >> ran"}] * 150)
+    farm.start(2, mode)
+    cancelled = []
+    for job_id in reversed(ids):
+        try:
+            farm.queue.cancel(job_id)
+        except Conflict:  # it has ended
+            continue
+        cancelled.append(job_id)
+        if len(cancelled) % 10 == 0:
+            eventually(lambda: farm.queue.counts()["completed"] > len(cancelled) // 15)
+    farm.queue.wait(timeout=60)
+    states = {job.id: job.state for job in farm.queue.jobs()}
+    assert {states[job_id] for job_id in cancelled} == {"cancelled"}
+    assert {states[job_id] for job_id in set(ids) - set(cancelled)} <= {"completed"}
+    ran = (farm.directory / "ran").read_text().split()
+    assert len(ran) == len(set(ran))
+    assert_books_balance(farm.queue)

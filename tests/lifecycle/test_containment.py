@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import IS_ROOT, Farm, assert_books_balance, eventually
+from farm import IS_ROOT, Farm, assert_books_balance, eventually
 from lifecycle.escapes import all_at_once, escapes, unmarked
 
 from queuectl import cgroup

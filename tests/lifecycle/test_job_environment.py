@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import stat
 import subprocess
@@ -11,7 +12,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import Farm, eventually
+from farm import Farm, eventually
 
 _PROBE = """
 import json, os, sys
@@ -133,3 +134,33 @@ def test_titles_tell_no_command(farm: Farm, mode: str) -> None:
         assert title.startswith("queuectl: ")
         assert "secret" not in title
     farm.stop("--now")
+
+
+def test_variables_are_those_of_the_start_and_no_others(farm: Farm, mode: str) -> None:
+    """Without a locale Python sets LC_CTYPE for itself: not for jobs."""
+    farm.queue.enqueue("env", id="j", env={"GREETING": "good day"}, max_retries=0)
+    start = {"PATH": os.defpath, "ODD": "a=b\nc"}
+    command = [sys.executable, "-m", "queuectl", "worker-start", "--count", "1", "--mode", mode]
+    subprocess.run(command, cwd=farm.directory, env=start, check=True, stdout=subprocess.DEVNULL)
+    assert farm.queue.wait(["j"], timeout=60)
+    names = {line.partition("=")[0] for line in Path(farm.home.log("j")).read_text().splitlines()}
+    own = {f"QUEUECTL_{name}" for name in ("JOB_ID", "ATTEMPT", "MAX_RETRIES", "QUEUE")}
+    by_shell = {"PWD", "OLDPWD", "SHLVL", "_"}
+    assert names - by_shell == {*start, "c", "GREETING", *own}
+
+
+def test_descriptors_and_limits_of_the_start(farm: Farm, mode: str) -> None:
+    farm.queue.enqueue("ls /proc/self/fd; ulimit -Sn", id="j")
+    ends = os.pipe()
+
+    def lower_limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (300, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    process = farm.foreground("--count", "2", "--mode", mode, pass_fds=ends, preexec_fn=lower_limit)
+    assert farm.queue.wait(["j"], timeout=60)
+    # 3 is the directory that is listed.
+    assert Path(farm.home.log("j")).read_text().split() == ["0", "1", "2", "3", "300"]
+    process.terminate()
+    assert process.wait(30) == 0
+    for end in ends:
+        os.close(end)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, Farm, eventually
+from farm import PATIENCE, Farm, eventually
 
 from queuectl import control, pidfile
 
@@ -222,3 +222,42 @@ def test_idle_workers_use_no_processor(farm: Farm, mode: str) -> None:
     before, until = used(), time.monotonic() + 1.5
     eventually(lambda: time.monotonic() > until)
     assert used() - before <= 0.05
+
+
+def test_idle_workers_stop_at_once(farm: Farm, mode: str) -> None:
+    """Well before the timeout for running jobs, or any sleep of theirs, is over."""
+    farm.run("config", "set", "stop_timeout", "1h")
+    farm.start(2, mode)
+    eventually(farm.ready)
+    stop = subprocess.Popen(
+        [sys.executable, "-m", "queuectl", "worker-stop"], cwd=farm.directory, stderr=subprocess.PIPE
+    )
+    assert stop.wait(8) == 0
+    stop.communicate()
+    assert_all_gone(farm)
+
+
+@pytest.mark.parametrize("sooner", [("--timeout", "0.1"), ("--now",)])
+def test_a_second_stop_may_be_less_patient(farm: Farm, mode: str, sooner: tuple[str, ...]) -> None:
+    enqueue_sleeper(farm)
+    farm.start(1, mode)
+    eventually(lambda: running(farm, "j"))
+    patient = subprocess.Popen(
+        [sys.executable, "-m", "queuectl", "worker-stop", "--timeout", "1h"],
+        cwd=farm.directory,
+        stderr=subprocess.DEVNULL,
+    )
+    log = Path(farm.home.supervisor_log)
+    eventually(lambda: "stopping" in log.read_text())
+    farm.stop(*sooner)
+    assert patient.wait(PATIENCE) == 0
+    assert farm.queue.attempts("j")[0].outcome == "released"
+    assert_all_gone(farm)
+
+
+def test_a_job_that_ends_before_the_deadline_keeps_its_outcome(farm: Farm, mode: str) -> None:
+    farm.queue.enqueue("echo up; sleep 0.5; exit 3", id="j", max_retries=0)
+    farm.start(1, mode)
+    eventually(lambda: running(farm, "j"))
+    farm.stop("--timeout", "20")
+    assert (farm.queue.get("j").state, farm.queue.get("j").exit_code) == ("dead", 3)

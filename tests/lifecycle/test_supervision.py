@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import shutil
 import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import PATIENCE, Farm, assert_books_balance, eventually
+from farm import PATIENCE, Farm, assert_books_balance, eventually, pids_with
 
 from queuectl import control, pidfile
 
@@ -193,12 +198,29 @@ def test_the_database_locked_by_another_program(farm: Farm, mode: str) -> None:
     assert log.read_text().count("is locked") == 1
 
 
+@pytest.mark.parametrize("how", ["deleted", "replaced", "with its whole home"])
+def test_the_database_deleted_under_running_workers(farm: Farm, mode: str, how: str) -> None:
+    """Nothing can be recorded any more: jobs are ended, the supervisor leaves, and no new queue appears."""
+    database = Path(farm.home.database)
+    farm.queue.enqueue(f"echo up; sleep {farm.token}", id="j")
+    process = farm.foreground("--count", "2", "--mode", mode)
+    eventually(lambda: is_up(farm, "j"))
+    if how == "replaced":
+        copy = database.with_name("copy")
+        copy.write_bytes(database.read_bytes())
+        copy.replace(database)
+    elif how == "deleted":
+        database.unlink()
+    else:
+        shutil.rmtree(database.parent)
+    assert process.wait(PATIENCE) == 5
+    assert farm.survivors() == []
+    assert database.exists() == (how == "replaced")
+
+
 @pytest.mark.parametrize("singles", [40])
 def test_many_enqueue_while_many_work(farm: Farm, mode: str, singles: int) -> None:
     """8 processes add jobs, in batches and alone, while 6 workers run them: nothing is lost, nothing twice."""
-    import subprocess
-    import sys
-
     farm.start(6, mode)
     program = f"""
 import sys
@@ -240,3 +262,133 @@ def test_a_limit_for_output(farm: Farm, mode: str) -> None:
     assert shown.stdout.endswith("xxx\nlast\n")
     assert len(shown.stdout) <= 2 * megabyte + 65536
     assert "dropped" in shown.stderr
+
+
+@pytest.mark.parametrize("count", [3])
+def test_idle_workers_start_jobs_at_once(farm: Farm, mode: str, count: int) -> None:
+    """Well before they would look by themselves, and each job finds a worker of its own."""
+    farm.start(count, mode)
+    eventually(farm.ready)
+    for round_ in range(3):
+        jobs = farm.queue.enqueue_many([{"command": f"sleep {farm.token}"}] * count)
+        eventually(lambda: farm.queue.counts()["processing"] == count, f"all run in round {round_}", patience=7)
+        farm.queue.cancel(*(job.id for job in jobs))
+        farm.queue.wait(timeout=30)
+
+
+def test_the_supervisors_doings_wake_no_idle_worker(farm: Farm) -> None:
+    supervisor = farm.start(2)
+    eventually(farm.ready)
+    log = Path(farm.home.supervisor_log)
+
+    def wakes() -> int:
+        lines = [Path(f"/proc/{pid}/status").read_text().splitlines() for pid in farm.workers()]
+        return sum(int(line.split()[1]) for each in lines for line in each if line.startswith("voluntary_ctxt"))
+
+    before = wakes()
+    for number in range(1, 41):
+        os.kill(supervisor, signal.SIGHUP)
+        eventually(lambda number=number: log.read_text().count("are read again") >= number)
+    assert wakes() - before < 40
+
+
+def test_workers_started_under_a_broken_settings_file(farm: Farm, mode: str) -> None:
+    """They go by the last good settings, as the others do, and cost these nothing."""
+    farm.run("config", "set", "job_timeout", "0.3")
+    supervisor = farm.start(1, mode)
+    farm.queue.enqueue("echo up; sleep 2", id="long", timeout=60)
+    eventually(lambda: is_up(farm, "long"))
+    Path(farm.home.settings).write_text("{ broken")
+    os.kill(supervisor, signal.SIGTTIN)
+    eventually(lambda: len(control._told_state(farm.home)["workers"]) == 2)
+    farm.queue.add_many([{"id": "short", "command": f"sleep {farm.token}", "max_retries": 0}])
+    farm.queue.wait(["long", "short"], timeout=60)
+    Path(farm.home.settings).unlink()
+    assert [attempt.outcome for attempt in farm.queue.attempts("long")] == ["succeeded"]
+    assert farm.queue.get("short").outcome == "timed_out"
+    assert "died" not in Path(farm.home.supervisor_log).read_text()
+
+
+def test_a_worker_that_waits_to_be_replaced_can_be_retired(farm: Farm) -> None:
+    supervisor = farm.start(2)
+    log = Path(farm.home.supervisor_log)
+    for deaths in range(1, 5):
+        pid = eventually(lambda: control._told_state(farm.home)["workers"][1:])[0]["pid"]
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda deaths=deaths: f"death {deaths} in a row" in log.read_text())
+    os.kill(supervisor, signal.SIGTTOU)
+    eventually(lambda: "one worker fewer" in log.read_text())
+    os.kill(supervisor, signal.SIGTTIN)
+    eventually(lambda: "one worker more" in log.read_text())
+    # The one in its place is new: it need not wait, which it would have done for 4 seconds.
+    eventually(farm.ready)
+    assert [worker["name"] for worker in told(farm)["workers"]] == ["worker-1", "worker-2"]
+
+
+def test_keepers_that_die_at_once_are_replaced_less_and_less_often(farm: Farm) -> None:
+    farm.start(2, "thread")
+    farm.queue.enqueue("echo up; kill -9 $PPID; sleep 60", id="killer", max_retries=0)
+    for number in (1, 2):
+        slot = Path(farm.home.slot(f"worker-{number}"))
+        eventually(slot.exists)
+        slot.unlink()
+        slot.mkdir()
+    began = time.monotonic()
+    log = Path(farm.home.supervisor_log)
+    eventually(lambda: "(loss 3 in a row)" in log.read_text())
+    assert time.monotonic() - began >= 1
+    assert log.read_text().count("lost its keeper") <= 4
+    # The other one works on meanwhile.
+    assert farm.run("enqueue", "--wait", "--", "true").returncode == 0
+    for number in (1, 2):
+        Path(farm.home.slot(f"worker-{number}")).rmdir()
+    farm.queue.wait(["killer"], timeout=60)
+    assert farm.queue.get("killer").outcome == "crashed"
+
+
+def test_the_pid_file_of_a_process_that_died_is_that_of_its_successor(farm: Farm, mode: str) -> None:
+    farm.start(3, mode)
+    former = set(farm.workers())
+    for pid in former:
+        os.kill(pid, signal.SIGKILL)
+    eventually(lambda: farm.ready() and not former & set(farm.workers()))
+    assert len(farm.workers()) == len(former)
+    assert set(farm.workers()) == {worker["pid"] for worker in told(farm)["workers"]}
+
+
+def test_a_child_that_the_supervisor_was_started_with_is_not_a_jobs(farm: Farm, mode: str) -> None:
+    """A shell that became the supervisor by exec may have had children."""
+    command = f"sleep {farm.token} & exec {sys.executable} -m queuectl worker-run --count 1 --mode {mode}"
+    supervisor = subprocess.Popen(["sh", "-c", command], cwd=farm.directory, stderr=subprocess.DEVNULL)
+    try:
+        eventually(farm.ready)
+        farm.run("config", "set", "backoff_base", "0")
+        farm.queue.enqueue("test $QUEUECTL_ATTEMPT = 2 || kill -9 $PPID; exit 0", id="j")
+        assert farm.queue.wait(["j"], timeout=60)
+        eventually(farm.ready)
+        assert len(farm.survivors()) == 1
+    finally:
+        supervisor.terminate()
+        assert supervisor.wait(PATIENCE) == 0
+        for pid in pids_with(farm.token):
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_more_threads_than_the_limit_of_open_files_allows_at_first(farm: Farm) -> None:
+    def lower_limit() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+    process = farm.foreground("--count", "60", "--mode", "thread", preexec_fn=lower_limit, stderr=subprocess.DEVNULL)
+    assert farm.queue.wait(farm.queue.add_many([{"command": "true"}] * 60), timeout=60)
+    assert told(farm)["supervisor"]["replaced"] == 0
+    process.terminate()
+    assert process.wait(PATIENCE) == 0
+
+
+def test_the_log_is_not_flooded(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.add_many([{"command": "echo; exit 1"}] * 50)
+    farm.start(2, mode)
+    farm.queue.wait(timeout=60)
+    farm.stop()
+    assert len(Path(farm.home.supervisor_log).read_text().splitlines()) <= 5

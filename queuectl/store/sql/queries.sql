@@ -27,10 +27,6 @@ SELECT id, state FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 -- name: counts
 SELECT state, count(*) AS jobs FROM jobs GROUP BY state;
 
--- name: unsuccessful
--- Which starts ended badly so far; a wait for everything compares before and after.
-SELECT seq, starts FROM jobs WHERE state IN ('dead', 'cancelled');
-
 -- name: attempts
 SELECT * FROM attempts WHERE job_seq = ? ORDER BY number;
 
@@ -87,20 +83,26 @@ INSERT INTO attempts (job_seq, number, started_at, ended_at, outcome, exit_code,
 VALUES (:seq, :number, :started_at, :ended_at, :outcome, :exit_code, :signal, :reason, :worker,
         :cpu_seconds, :max_rss_bytes, :log_offset, :log_bytes, :leftover);
 
+-- name: ids_in_states
+SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(:states)) ORDER BY seq;
+
 -- name: cancel_waiting
+-- As all that follow for several jobs: their ids are a JSON array. The plus keeps SQLite from the state's index,
+-- with which it would read every job of a state to find one.
 UPDATE jobs
 SET state = 'cancelled', lane = NULL, next_run_at = NULL, updated_at = :now, reason = 'cancelled while it waited'
-WHERE id = :id AND state = 'pending';
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'pending';
 
 -- name: cancel_running
-UPDATE jobs SET cancel_requested = 1, updated_at = :now WHERE id = :id AND state = 'processing' AND NOT cancel_requested;
+UPDATE jobs SET cancel_requested = 1, updated_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'processing' AND NOT cancel_requested;
 
 -- name: revive
 -- Run an ended job again: retries start anew, the history stays.
 UPDATE jobs
 SET state = 'pending', lane = 0, due = :now, next_run_at = NULL, attempts = 0, cancel_requested = 0,
     outcome = NULL, exit_code = NULL, signal = NULL, reason = NULL, updated_at = :now
-WHERE id = :id AND state IN ('completed', 'dead', 'cancelled');
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state IN ('completed', 'dead', 'cancelled');
 
 -- name: next_due
 -- When the next job becomes ready by itself.

@@ -1,0 +1,194 @@
+"""Waiting with a deadline, and a queue with real workers in a directory of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from queuectl import Queue, cgroup, control, pidfile, processes
+
+PATIENCE = 30.0
+"""Seconds until a condition counts as never coming true. It only decides how long a failure takes."""
+
+IS_ROOT = os.geteuid() == 0
+NOBODY = 65534
+
+
+def eventually(condition: Callable[[], Any], what: str = "", patience: float = PATIENCE) -> Any:
+    """Wait until a condition holds, and return its value; fail loudly at the deadline."""
+    deadline = time.monotonic() + patience
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"did not come true in {patience:g} s: {what or condition}"
+        time.sleep(0.01)
+    return value
+
+
+class Farm:
+    """A queue in a directory of its own, its workers, and a token by which its jobs' processes are known."""
+
+    def __init__(self, directory: Path, unprivileged: bool = False) -> None:
+        self.directory = directory
+        self.unprivileged = unprivileged
+        self.token = f"7{uuid.uuid4().int % 10**8:08d}.25"
+        """A number of seconds that nothing else on the machine sleeps for."""
+        self._foreground: list[subprocess.Popen[bytes]] = []
+        self.run("init")
+        self.queue = Queue(directory / "queuectl.db")
+        self.home = self.queue.home
+
+    def run(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+        """Run a command of queuectl in the directory; assert on the result yourself."""
+        return subprocess.run(
+            self._command(*arguments),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    def start(self, count: int = 1, mode: str = "process", *more: str) -> int:
+        """Start detached workers; returns the supervisor's PID."""
+        done = self.run("worker-start", "--count", str(count), "--mode", mode, *more)
+        assert done.returncode == 0, done.stderr
+        return int(done.stdout)
+
+    def foreground(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """Run ``worker-run`` and return once its workers are ready."""
+        process = subprocess.Popen(
+            self._command("worker-run", *arguments),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            **options,
+        )
+        self._foreground.append(process)
+        eventually(lambda: process.poll() is not None or self.ready(), "workers are ready")
+        return process
+
+    def ready(self) -> bool:
+        """Whether every worker that was asked for waits for work or works."""
+        told = control.status(self.home)
+        workers = told["workers"]
+        return (
+            bool(workers)
+            and len(workers) == told["supervisor"].get("count")
+            and all(worker["state"] != "starting" for worker in workers)
+        )
+
+    def workers(self) -> list[int]:
+        """The PIDs in the workers' PID files."""
+        found = map(pidfile.read, map(str, sorted(Path(self.home.run).glob("worker-*.pid"))))
+        return [identity.pid for identity in found if identity is not None]
+
+    def supervisor(self) -> int:
+        """The PID in the supervisor's PID file."""
+        identity = pidfile.read(self.home.supervisor_pid)
+        assert identity is not None
+        return identity.pid
+
+    def stop(self, *arguments: str) -> None:
+        """Stop the workers."""
+        done = self.run("worker-stop", *arguments)
+        assert done.returncode == 0, done.stderr
+
+    def survivors(self) -> list[str]:
+        """The command lines of living processes that carry the token."""
+        return processes_with(self.token)
+
+    def clean_up(self) -> None:
+        """End what a failed test left, so that it does not disturb the next."""
+        for process in self._foreground:
+            if process.poll() is None:
+                process.send_signal(signal.SIGQUIT)
+        if control.is_running(self.home) and self.run("worker-stop", "--now").returncode != 0:
+            os.kill(self.supervisor(), signal.SIGQUIT)
+            eventually(lambda: not control.is_running(self.home))
+        for process in self._foreground:
+            process.wait(PATIENCE)
+        self.queue.close()
+        for pid in pids_with(self.token):
+            os.kill(pid, signal.SIGKILL)
+        # What a killed supervisor leaves, the next start removes; after a test there is none.
+        cgroup.WorkerGroups.noted(self.home).remove()
+
+    def _command(self, *arguments: str) -> list[str]:
+        command = [sys.executable, "-m", "queuectl", *arguments]
+        return as_nobody(command) if self.unprivileged else command
+
+
+def as_nobody(command: list[str]) -> list[str]:
+    """The command that runs another with no rights at all. Only root may.
+
+    Where this Python lies in a directory that others cannot enter, it is shown to the command, and
+    to it alone, in a mount namespace.
+    """
+    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
+    closed = closed_ancestor(sys.base_prefix)
+    if closed is None:
+        return [*drop, *command]
+    show = (
+        'spot=$(mktemp -d) && mount --bind "$1" "$spot" && mount -t tmpfs -o mode=755 tmpfs "$2" && '
+        'mkdir -p "$1" && mount --bind "$spot" "$1" && umount "$spot" && rmdir "$spot" && shift 2 && exec "$@"'
+    )
+    return ["unshare", "--mount", "sh", "-c", show, "sh", sys.base_prefix, closed, *drop, *command]
+
+
+def closed_ancestor(path: str) -> str | None:
+    """The topmost directory above a path that others cannot enter; None when there is none."""
+    for directory in (*reversed(Path(path).parents), Path(path)):
+        if not directory.stat().st_mode & 0o001:
+            return str(directory)
+    return None
+
+
+def pids_with(token: str) -> list[int]:
+    """The living processes (no zombies) whose command line carries a token, but for this one."""
+    found = []
+    for name in os.listdir("/proc"):
+        if not name.isdigit() or int(name) == os.getpid():
+            continue
+        try:
+            line = Path(f"/proc/{name}/cmdline").read_bytes()
+        except OSError:
+            continue
+        if token.encode() in line and not ((process := processes.look(int(name))) is None or process.is_zombie):
+            found.append(int(name))
+    return found
+
+
+def processes_with(token: str) -> list[str]:
+    """As ``pids_with``, for a person: PID and command line."""
+    lines = []
+    for pid in pids_with(token):
+        try:
+            lines.append(f"{pid}: {Path(f'/proc/{pid}/cmdline').read_bytes().replace(bytes(1), b' ').decode()}")
+        except OSError:
+            continue
+    return lines
+
+
+def assert_books_balance(queue: Queue, ids: Sequence[str] | None = None) -> None:
+    """Every job ended exactly one way or waits; its attempts are numbered without gaps and never overlap."""
+    for job in queue.jobs():
+        if ids is not None and job.id not in ids:
+            continue
+        attempts = queue.attempts(job.id)
+        assert [attempt.number for attempt in attempts] == list(range(1, len(attempts) + 1)), job
+        ended = [attempt for attempt in attempts if attempt.ended_at is not None]
+        assert len(attempts) - len(ended) == (job.state == "processing"), job
+        for earlier, later in zip(ended, attempts[1:], strict=False):
+            assert earlier.ended_at is not None
+            assert earlier.started_at <= earlier.ended_at <= later.started_at, (earlier, later)
+        succeeded = [attempt for attempt in ended if attempt.outcome == "succeeded"]
+        assert len(succeeded) == (job.state == "completed"), (job, attempts)
+        if job.state == "dead":
+            charged = [attempt for attempt in ended if attempt.outcome != "released"]
+            assert len(charged) >= job.max_retries + 1, (job, attempts)
