@@ -133,12 +133,14 @@ def _run_thread(terms: Terms, name: str, line: int, keeper: int) -> None:
 
     Its keeper ends its job then, and the supervisor puts right what is left; the other threads go on.
     """
-    runner = KeeperRunner(keeper, terms.home.slot(name))
+    lifeline = socket.socket(fileno=line)
+    link = WorkerLink(lifeline)
+    runner = KeeperRunner(keeper, terms.home.slot(name), link.newest_keeper)
     try:
-        with socket.socket(fileno=line) as lifeline:
-            _work(terms, name, runner, WorkerLink(lifeline))
+        _work(terms, name, runner, link)
     except BaseException:
         logger.exception("%s failed", name)
+    lifeline.close()
     runner.close()
 
 

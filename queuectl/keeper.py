@@ -9,23 +9,52 @@ from __future__ import annotations
 
 import contextlib
 import select
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 
 from queuectl import slot
 from queuectl.inbox import Inbox
+from queuectl.link import READY
 from queuectl.model import Outcome
 from queuectl.runner import ABANDON, Assignment, LocalRunner, Order, Orders
 
 
 class KeeperRunner:
-    """Has a keeper run the attempts; ``descriptor`` is the socket to it. ``note`` is the slot it writes."""
+    """Has a keeper run the attempts; ``descriptor`` is the socket to it. ``note`` is the slot it writes.
 
-    def __init__(self, descriptor: int, note: str) -> None:
-        self._keeper: Connection[object, object] = Connection(descriptor)
+    ``successor`` returns the descriptor of the keeper that the supervisor sent in the place of a
+    dead one, once; None when none came.
+    """
+
+    _keeper: Connection[object, object]
+    _is_ready: bool
+    _is_lost: bool
+
+    def __init__(self, descriptor: int, note: str, successor: Callable[[], int | None]) -> None:
         self._note = note
+        self._successor = successor
+        self._welcome(descriptor)
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether there is a keeper that has said its first word. One that died before takes no job with it."""
+        descriptor = self._successor()
+        if descriptor is not None:
+            self._keeper.close()
+            self._welcome(descriptor)
+        try:
+            while not self._is_lost and self._keeper.poll(0):
+                self._is_ready = self._keeper.recv() == READY
+        except (EOFError, OSError):
+            self._is_ready, self._is_lost = False, True
+        return self._is_ready
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """A lost keeper tells nothing more: the supervisor sends another over the worker's line."""
+        return () if self._is_lost else (self._keeper.fileno(),)
 
     def run(self, task: Assignment, orders: Orders) -> Outcome:
-        self._welcome(orders.new_keeper())
         try:
             self._keeper.send(task)
             return self._await_outcome(orders)
@@ -48,15 +77,18 @@ class KeeperRunner:
 
     def _outlive_keeper(self, task: Assignment, orders: Orders) -> Outcome:
         """The keeper died: what it ran has ended once the supervisor sends another."""
-        while (descriptor := orders.new_keeper()) is None and not orders.is_abandoned:
+        self._is_ready, self._is_lost = False, True
+        while (descriptor := self._successor()) is None and not orders.is_abandoned:
             orders.wait(None)
-        self._welcome(descriptor)
-        return slot.crashed(self._note, task.seq, task.number, task.log, "its keeper process died")
-
-    def _welcome(self, descriptor: int | None) -> None:
         if descriptor is not None:
             self._keeper.close()
-            self._keeper = Connection(descriptor)
+            self._welcome(descriptor)
+        return slot.crashed(self._note, task.seq, task.number, task.log, "its keeper process died")
+
+    def _welcome(self, descriptor: int) -> None:
+        self._keeper = Connection(descriptor)
+        self._is_ready = False
+        self._is_lost = False
 
 
 def keep(descriptor: int, note: slot.Slot, signals: Inbox) -> None:
@@ -65,6 +97,7 @@ def keep(descriptor: int, note: slot.Slot, signals: Inbox) -> None:
     runner = LocalRunner(note)
     # The other end is gone: there is nobody to tell, and the supervisor has heard of it.
     with contextlib.suppress(EOFError, OSError):
+        connection.send(READY)
         while True:
             task = connection.recv()
             assert isinstance(task, Assignment)
@@ -97,6 +130,3 @@ class _OrdersFrom:
             return ABANDON
         assert isinstance(order, Order)
         return order
-
-    def new_keeper(self) -> int | None:
-        return None

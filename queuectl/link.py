@@ -6,6 +6,7 @@ The end of file says that the other side died. A keeper's replacement comes with
 from __future__ import annotations
 
 import contextlib
+import os
 import select
 import socket
 from collections.abc import Collection
@@ -24,6 +25,7 @@ LOOK_FOR_CANCEL = b"c"
 NEW_KEEPER = b"n"
 """Comes with a descriptor: what the last keeper left has been ended, here is the next one."""
 READY = b"r"
+"""A worker's first word, and a keeper's to its thread: it may be given work."""
 BEAT = b"b"
 DRAINED = b"d"
 """A worker's last word: nothing is left to do."""
@@ -75,6 +77,13 @@ class WorkerLink:
             self._hear()
         self._give_sign_of_life()
         return ready & set(also)
+
+    def newest_keeper(self) -> int | None:
+        """The descriptor of the newest keeper that the supervisor sent, once; None when it sent none."""
+        keepers, self.new_keepers = self.new_keepers, []
+        for stale in keepers[:-1]:
+            os.close(stale)
+        return keepers[-1] if keepers else None
 
     def close(self, last_word: bytes) -> None:
         """Say the last word and hang up."""

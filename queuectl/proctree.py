@@ -43,7 +43,7 @@ def spawn(arguments: list[str], cwd: str, environment: Mapping[str, str], output
     signals that Python ignores are at their defaults again. Raises :class:`OSError`, with the
     directory as its ``filename`` where that is what is wrong.
 
-    ``posix_spawn`` is no faster, has no directory, and leaves two of the C library's signals ignored.
+    ``posix_spawn`` is no faster, and has no directory.
     """
     process = subprocess.Popen(
         arguments,

@@ -93,9 +93,6 @@ class Orders(Protocol):
         Each order is returned once.
         """
 
-    def new_keeper(self) -> int | None:
-        """The descriptor of a keeper that came in the place of a dead one; None when none came."""
-
     @property
     def is_abandoned(self) -> bool:
         """Whether the supervisor died."""
@@ -103,6 +100,14 @@ class Orders(Protocol):
 
 class Runner(Protocol):
     """Runs one attempt at a time."""
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it can run an attempt now."""
+
+    @property
+    def signs(self) -> tuple[int, ...]:
+        """The descriptors to watch when it is not ready."""
 
     def run(self, task: Assignment, orders: Orders) -> Outcome:
         """Run an attempt to its end; when this returns, nothing of it is left."""
@@ -117,6 +122,9 @@ class LocalRunner:
         self._family = Family()
         self._environment = dict(os.environ)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+
+    is_ready = True
+    signs: tuple[int, ...] = ()
 
     def run(self, task: Assignment, orders: Orders) -> Outcome:
         try:

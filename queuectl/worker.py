@@ -68,6 +68,9 @@ class Worker:
     def _work_on(self) -> bool:
         claim: Claim | None = None
         while claim is not None or not self._link.stopping:
+            if claim is None and not self._runner.is_ready:
+                self._wait_for_runner()
+                continue
             if claim is None:
                 claim = self._claim()
             if claim is not None:
@@ -123,9 +126,15 @@ class Worker:
 
     def _finish(self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int) -> tuple[bool, Claim | None]:
         self._link.listen(0)
-        following = None if self._link.stopping else self.name
+        following = self.name if self._runner.is_ready and not self._link.stopping else None
         self._claimed_at = self._clock.monotonic()
         return self._store.finish(claim, outcome, verdict, ended_at, self._clock.now(), following)
+
+    def _wait_for_runner(self) -> None:
+        """What cannot run a job claims none, and leaves to others what it was woken for, or watched for."""
+        wake.pass_on(self._wake, max(1, self._woken))
+        self._woken = 0
+        self._link.listen(None, self._runner.signs)
 
     def _is_drained(self) -> bool:
         return self._drain and bool(self._try(lambda: self._store.is_drained(self._clock.now())))
@@ -185,13 +194,6 @@ class _OrdersFor:
             return None
         self._told = order
         return order
-
-    def new_keeper(self) -> int | None:
-        """The descriptor of the newest keeper that the supervisor sent, once."""
-        keepers, self._link.new_keepers = self._link.new_keepers, []
-        for stale in keepers[:-1]:
-            os.close(stale)
-        return keepers[-1] if keepers else None
 
     @property
     def is_abandoned(self) -> bool:

@@ -6,11 +6,13 @@ loudly when anything that it claims is not so.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -18,36 +20,74 @@ import tempfile
 import time
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
+
+import psutil
 
 FILES = 80
 HANGING = "86399.75"
-"""Seconds that the hanging job's processes sleep: nothing else on the machine sleeps for so long."""
+"""Seconds that the hanging job's processes sleep: longer than anybody watches a demo."""
+
+MARK = "DEMO_OF_QUEUECTL"
+"""A variable that every process of the demo has in its environment, with the demo's directory."""
+
+PATIENCE = "1m"
+"""No job takes so long. If one did, the demo would say so, rather than wait for ever."""
 
 
 class Wrong(Exception):
     """Something that the demo claims is not so."""
 
 
+class Stopped(Exception):
+    """Somebody stops the demo; the argument is the signal's number."""
+
+
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
 def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="queuectl-demo-")).resolve()
     os.environ.pop("QUEUECTL_DB_PATH", None)
+    os.environ[MARK] = str(directory)
     started = time.monotonic()
     try:
+        for number in STOPS:
+            signal.signal(number, stop)
         os.chdir(directory)
         play(directory)
     except Wrong as wrong:
         print(f"\nTHE DEMO FAILED: {wrong}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        return 130
+    except Stopped as stopped:
+        return 128 + int(stopped.args[0])
     finally:
-        if (directory / "queuectl.db").exists():
-            subprocess.run(["queuectl", "worker-stop", "--now"], check=False, capture_output=True)
-        os.chdir("/")
-        shutil.rmtree(directory)
+        clean_up(directory)
     print(f"\nAll of it held, in {time.monotonic() - started:.0f} seconds.")
     return 0
+
+
+def stop(number: int, _frame: object) -> NoReturn:
+    raise Stopped(number)
+
+
+def clean_up(directory: Path) -> None:
+    """End the workers and remove the directory. A second signal must not cut this short."""
+    for number in STOPS:
+        signal.signal(number, signal.SIG_IGN)
+    if (directory / "queuectl.db").exists():
+        command = ["queuectl", "worker-stop", "--now"]
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=directory)
+        if done.returncode:
+            print(f"the workers could not be stopped: {done.stderr}", file=sys.stderr)
+    # Such as a command that a signal caught at its birth.
+    left = processes_left(directory)
+    for process in left:
+        with contextlib.suppress(psutil.Error):
+            process.kill()
+    psutil.wait_procs(left, timeout=10)
+    os.chdir("/")
+    shutil.rmtree(directory)
 
 
 def play(directory: Path) -> None:
@@ -75,7 +115,7 @@ def play(directory: Path) -> None:
     tell("Four workers, in the background; then wait for all but the last.")
     run("worker-start", "--count", "4")
     batch = [source.name for source in sources]
-    run("wait", *batch, "flaky", "import", "hangs", expect=1, shown="queuectl wait ID…")
+    run("wait", "--timeout", PATIENCE, *batch, "flaky", "import", "hangs", expect=1, shown="queuectl wait ID…")
     run("status")
 
     tell("What could not be done is in the dead-letter queue, with the reason.")
@@ -84,7 +124,7 @@ def play(directory: Path) -> None:
     tell("Repair the cause, and bring it back.")
     (directory / "nightly.csv").write_text("id,name\n1,Ada\n2,Grace\n")
     run("dlq", "retry", "import")
-    run("wait", "import")
+    run("wait", "--timeout", PATIENCE, "import")
     run("show", "flaky")
     run("logs", "flaky")
     run("show", "hangs")
@@ -114,7 +154,8 @@ def prove(directory: Path, sources: list[Path]) -> None:
     """Check every claim against the files, the queue and the process table."""
     jobs = {job["id"]: job for job in json.loads(output_of("list", "--json"))}
     for source in sources:
-        expect(jobs[source.name]["state"] == "completed", f"{source.name} completed")
+        job = jobs[source.name]
+        expect((job["state"], job["attempts"]) == ("completed", 1), f"{source.name} completed at its first attempt")
         content = source.read_bytes()
         digest = (directory / f"{source.name}.sha256").read_text().split()[0]
         expect(digest == hashlib.sha256(content).hexdigest(), f"the checksum of {source.name} is right")
@@ -126,12 +167,15 @@ def prove(directory: Path, sources: list[Path]) -> None:
     expect(outcomes["flaky"] == ["failed", "failed", "succeeded"], f"flaky succeeded at last: {outcomes['flaky']}")
     expect(outcomes["import"] == ["failed", "failed", "succeeded"], f"import was repaired: {outcomes['import']}")
     expect(outcomes["hangs"] == ["timed_out"], f"hangs was stopped by its timeout: {outcomes['hangs']}")
-    expect(outcomes["later"] == [] and jobs["later"]["state"] == "pending", "later still waits")
-    left = processes_with(HANGING)
+    states = {name: jobs[name]["state"] for name in outcomes}
+    wanted = {"flaky": "completed", "import": "completed", "hangs": "dead", "later": "pending"}
+    expect(states == wanted, f"the four ended as they should: {states}")
+    expect(outcomes["later"] == [], "later was not started")
+    left = processes_left(directory)
     expect(not left, f"nothing is left running: {left}")
     status = json.loads(output_of("status", "--json"))
     expect(status["workers"]["running"] == 0, "the workers are gone")
-    starts = [len(outcomes_of(name)) for name in jobs]
+    starts = [1 for _ in sources] + [len(each) for each in outcomes.values()]
     retries = sum(starts) - sum(1 for count in starts if count)
     tell(f"Proved: {len(jobs)} jobs, {sum(starts)} attempts, {retries} of them retries;")
     print(f"{len(sources)} checksums, archives and counts compared with the files;")
@@ -142,10 +186,18 @@ def outcomes_of(job_id: str) -> list[str]:
     return [attempt["outcome"] for attempt in json.loads(output_of("show", job_id, "--json"))["attempt_history"]]
 
 
-def processes_with(token: str) -> list[str]:
-    listing = subprocess.run(["ps", "-eo", "stat=,args="], check=True, capture_output=True, text=True).stdout
-    lines = [line for line in listing.splitlines() if not line.startswith("Z")]
-    return [line for line in lines if token in line and "ps -eo" not in line]
+def processes_left(directory: Path) -> list[psutil.Process]:
+    """What the demo started and still lives."""
+    others = [process for process in psutil.process_iter() if process.pid != os.getpid()]
+    return [process for process in others if is_ours(process, directory)]
+
+
+def is_ours(process: psutil.Process, directory: Path) -> bool:
+    """Whether a process has the demo's mark. The dead have none, and what cannot be read is not ours."""
+    try:
+        return process.environ().get(MARK) == str(directory)
+    except psutil.Error:
+        return False
 
 
 def tell(text: str) -> None:

@@ -40,6 +40,14 @@ def found(farm: Farm) -> dict[str, object]:
     return told
 
 
+def ignored(mask: int) -> set[int]:
+    """The signals in a mask, but for those that the C library keeps to itself.
+
+    Whoever starts programs by ``posix_spawn``, as ``make`` does, leaves these ignored, and no program can tell.
+    """
+    return {number for number in signal.valid_signals() if mask >> (number - 1) & 1}
+
+
 def enqueue_probe(farm: Farm, probe: str, **fields: object) -> None:
     env = {"PROBE": str(farm.directory / "told.json"), "GREETING": "good day"}
     farm.queue.enqueue(probe, id="j", env=env, max_retries=2, **fields)  # type: ignore[arg-type]
@@ -91,9 +99,9 @@ def test_signals_are_as_a_program_expects_them(farm: Farm, mode: str, probe: str
     assert farm.queue.wait(["j"], timeout=60)
     told = found(farm)
     # Python itself ignores these two at its start; the shell in between shows nothing else.
-    by_python = 1 << (signal.SIGPIPE - 1) | 1 << (signal.SIGXFSZ - 1)
+    by_python = {signal.SIGPIPE, signal.SIGXFSZ}
     assert isinstance(told["ignored"], int)
-    assert told["ignored"] & ~by_python == 0
+    assert ignored(told["ignored"]) <= by_python
     assert told["blocked"] == 0
     process.terminate()
     assert process.wait(30) == 0
@@ -103,7 +111,8 @@ def test_a_broken_pipe_ends_a_program(farm: Farm, mode: str) -> None:
     farm.queue.enqueue("yes | head -1; trap - PIPE; grep SigIgn /proc/self/status", id="j", timeout=30)
     farm.start(1, mode)
     assert farm.queue.wait(["j"], timeout=60)
-    assert Path(farm.home.log("j")).read_text().split() == ["y", "SigIgn:", "0000000000000000"]
+    first, _, mask = Path(farm.home.log("j")).read_text().split()
+    assert (first, ignored(int(mask, 16))) == ("y", set())
 
 
 def test_the_umask_is_that_of_the_start(farm: Farm, mode: str, probe: str) -> None:

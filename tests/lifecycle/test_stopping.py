@@ -34,7 +34,8 @@ def assert_all_gone(farm: Farm) -> None:
 
 
 def test_a_graceful_stop_lets_running_jobs_finish(farm: Farm, mode: str) -> None:
-    farm.queue.enqueue("echo up; sleep 1; echo done", id="j")
+    until_it_stops = f"until grep -q stopping {farm.home.supervisor_log}; do sleep 0.05; done"
+    farm.queue.enqueue(f"echo up; {until_it_stops}; sleep 0.2; echo done", id="j")
     farm.queue.enqueue("true", id="next")
     farm.start(1, mode)
     eventually(lambda: running(farm, "j"))
@@ -192,7 +193,7 @@ def test_a_stopped_supervisor_can_be_stopped(farm: Farm, mode: str) -> None:
 
 def test_start_and_stop_again_and_again(farm: Farm, mode: str) -> None:
     farm.queue.add_many([{"command": "true"}] * 300)
-    for _ in range(6):
+    for _ in range(3):
         farm.start(2, mode)
         farm.stop()
         assert_all_gone(farm)

@@ -103,7 +103,7 @@ def test_wait_draws_a_bar_and_hints_at_missing_workers(queue: Queue) -> None:
     process.expect("1 failed")
     process.expect("not all completed")
     process.expect(pexpect.EOF)
-    process.close()
+    process.wait()
     assert process.exitstatus == 1
 
 
@@ -113,6 +113,6 @@ def test_interrupt_at_the_terminal(queue: Queue) -> None:
     process.sendintr()
     process.expect("interrupted; the jobs go on")
     process.expect(pexpect.EOF)
-    process.close()
+    process.wait()
     assert process.exitstatus == 130
     assert "Traceback" not in process.before
