@@ -44,7 +44,7 @@ lint: $(STAMP) ## style, types, and the layers of the modules
 .PHONY: cover
 cover: $(STAMP) ## which lines the suite runs, workers and commands included
 	@$(BIN)/coverage erase
-	@COVERAGE_PROCESS_START=$(CURDIR)/pyproject.toml $(BIN)/coverage run -m pytest -n $(WORKERS) $(TESTS)
+	@$(BIN)/coverage run -m pytest -n $(WORKERS) $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

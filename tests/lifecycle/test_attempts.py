@@ -226,6 +226,7 @@ def test_a_directory_that_may_not_be_entered(plain_farm: Farm) -> None:
     closed.chmod(0)
     plain_farm.start(1)
     plain_farm.queue.wait(["j"], timeout=60)
+    closed.chmod(0o700)
     job = plain_farm.queue.get("j")
     assert (job.state, job.outcome) == ("dead", "not_started")
     assert job.reason == f"directory cannot be entered: {closed}"
