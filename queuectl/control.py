@@ -24,7 +24,7 @@ from queuectl.home import Home
 from queuectl.host import Terms
 from queuectl.inbox import Inbox
 from queuectl.runner import UNKILLABLE_WAIT
-from queuectl.stopping import Request, write_request
+from queuectl.stopping import Request, forget_former_request, write_request
 from queuectl.store.sqlite import open_store
 from queuectl.supervisor import SIGNALS, Orders, Supervisor
 
@@ -129,7 +129,7 @@ def _supervise(home: Home, orders: Orders, on_ready: Callable[[], None]) -> int:
         host.forget_own_locale()
         host.set_title("supervisor")
         pidfile.write(home.supervisor_pid, pidfile.myself(), "supervisor")
-        files.remove(home.stop_request)
+        forget_former_request(home)
         wake.make_fifo(home.wake)
         wake.make_fifo(home.control)
         _put_right_what_was_left(home)
@@ -151,6 +151,7 @@ def _take_lock(home: Home) -> FileLock:
     lock = FileLock(home.supervisor_lock, timeout=_LOCK_PATIENCE, mode=files.PRIVATE_FILE)
     try:
         lock.acquire()
+        os.utime(home.supervisor_lock)
     except Timeout as error:
         raise Conflict(
             f"workers run here already{_by_whom(home)}: look with 'queuectl worker-status', "
@@ -168,11 +169,11 @@ def _by_whom(home: Home) -> str:
 
 def _put_right_what_was_left(home: Home) -> None:
     """End what dead workers left, and record their attempts, before anybody claims."""
-    for name in leftovers.end_all(home):
-        logger.error("a former worker left a process that cannot be ended: %s", name)
     current = settings.load(home.settings)
     store = open_store(home, current.busy_timeout)
     try:
+        for name in leftovers.end_all(home, was_working=bool(store.claims())):
+            logger.error("a former worker left a process that cannot be ended: %s", name)
         leftovers.rescue(home, store, current, SYSTEM_CLOCK, None, "its worker and its supervisor died")
     finally:
         store.close()

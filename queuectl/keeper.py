@@ -57,7 +57,7 @@ class KeeperRunner:
     def run(self, task: Assignment, orders: Orders) -> Outcome:
         try:
             self._keeper.send(task)
-            return self._await_outcome(orders)
+            return self._await_outcome(task, orders)
         except (EOFError, OSError):
             return self._outlive_keeper(task, orders)
 
@@ -65,11 +65,11 @@ class KeeperRunner:
         """Let the keeper go."""
         self._keeper.close()
 
-    def _await_outcome(self, orders: Orders) -> Outcome:
+    def _await_outcome(self, task: Assignment, orders: Orders) -> Outcome:
         while True:
             order = orders.wait(None, (self._keeper.fileno(),))
             if order is not None:
-                self._keeper.send(order)
+                self._keeper.send((task.seq, task.number, order))
             if self._keeper.poll(0):
                 outcome = self._keeper.recv()
                 assert isinstance(outcome, Outcome)
@@ -100,9 +100,8 @@ def keep(descriptor: int, note: slot.Slot, signals: Inbox) -> None:
         connection.send(READY)
         while True:
             task = connection.recv()
-            assert isinstance(task, Assignment)
-            outcome = runner.run(task, _OrdersFrom(connection, signals))
-            connection.send(outcome)
+            if isinstance(task, Assignment):  # and no order that came after its attempt had ended
+                connection.send(runner.run(task, _OrdersFrom(connection, signals, task)))
 
 
 class _OrdersFrom:
@@ -110,7 +109,8 @@ class _OrdersFrom:
 
     is_abandoned = False
 
-    def __init__(self, connection: Connection[object, object], signals: Inbox) -> None:
+    def __init__(self, connection: Connection[object, object], signals: Inbox, task: Assignment) -> None:
+        self._task = task
         self._connection = connection
         self._signals = signals
         self._alone = False
@@ -124,9 +124,12 @@ class _OrdersFrom:
         if self._alone or not self._connection.poll(0):
             return None
         try:
-            order = self._connection.recv()
+            said = self._connection.recv()
         except (EOFError, OSError):
             self._alone = True
             return ABANDON
+        assert isinstance(said, tuple)
+        seq, number, order = said
         assert isinstance(order, Order)
-        return order
+        # One that was sent in the moment in which the attempt before ended is not for this one.
+        return order if (seq, number) == (self._task.seq, self._task.number) else None

@@ -26,6 +26,7 @@ logger = logging.getLogger(__name__)
 _OWN_PACE = 1.0
 """Seconds that workers without a supervisor get to end their jobs themselves."""
 _ROUND = 0.02
+_EMPTY_LOOKS = 3
 
 
 def rescue(
@@ -47,22 +48,27 @@ def rescue(
     return rescued
 
 
-def end_all(home: Home) -> tuple[str, ...]:
+def end_all(home: Home, was_working: bool) -> tuple[str, ...]:
     """End every process that a former supervisor's workers left; the names of what cannot be ended.
 
+    ``was_working`` tells that jobs are claimed: then something may be left though ``run/`` shows nothing.
     The caller holds the supervisor's lock, so none of them is anybody's worker any more.
     """
     _let_workers_end(home)
     groups = WorkerGroups.noted(home)
-    marks = _Marks(home)
+    marks = _Marks(home, was_working)
     deadline = time.monotonic() + UNKILLABLE_WAIT
+    empty_looks = 0
     while True:
         spare = _own_line()
         groups.kill(spare)
         left = marks.kill_bearers(spare) | groups.members() - spare
-        if not left or time.monotonic() > deadline:
+        # One look may miss what re-forks while it lasts.
+        empty_looks = 0 if left else empty_looks + 1
+        if empty_looks == _EMPTY_LOOKS or time.monotonic() > deadline:
             break
-        time.sleep(_ROUND)
+        if left or marks.may_bear:
+            time.sleep(_ROUND)
     groups.remove()
     for path in _worker_pid_files(home):
         files.remove(path)
@@ -97,10 +103,10 @@ def _worker_pid_files(home: Home) -> list[str]:
 class _Marks:
     """Tells whether a process belongs to a job of this queue's dead workers, by all but control groups."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, was_working: bool) -> None:
         noted = [running for running in map(slot.read, _slots(home)) if running is not None]
         self._noted = [running.identity for running in noted if running.identity.is_here]
-        self._any = bool(_slots(home))
+        self.may_bear = was_working or bool(_slots(home))
         self._logs = home.logs + os.sep
         self._variable = b"QUEUECTL_QUEUE=" + os.fsencode(home.database)
         self._database = home.database
@@ -111,7 +117,7 @@ class _Marks:
 
         Each is killed in the moment in which it is seen: one that re-forks is another one soon.
         """
-        if not self._any:
+        if not self.may_bear:
             return set()
         seen: dict[int, Process] = {}
         marked: set[int] = set()

@@ -111,7 +111,9 @@ def _from_proc(pid: int) -> Process | None:
         return None
     if len(fields) < 20:
         return None
-    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), fields[0] in (b"Z", b"X"))
+    # A process whose first thread has ended shows as a zombie, too, as long as others of it run.
+    is_zombie = fields[0] in (b"Z", b"X") and int(fields[17]) <= 1
+    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]), is_zombie)
 
 
 def _pids() -> list[int]:

@@ -24,6 +24,8 @@ from queuectl.processes import Process
 _PR_SET_CHILD_SUBREAPER = 36
 HAS_SUBREAPER = sys.platform == "linux"
 
+_EMPTY_LOOKS = 3
+
 Unit = tuple[int, int]
 """A process: its PID and its start time."""
 
@@ -36,7 +38,7 @@ def become_subreaper() -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def spawn(arguments: list[str], cwd: str, environment: Mapping[str, str], output: int, null: int) -> int:
+def spawn(arguments: list[bytes], cwd: bytes, environment: Mapping[bytes, bytes], output: int, null: int) -> int:
     """Start a program in its own session; returns its PID, which is ours to reap.
 
     ``output`` becomes its stdout and stderr, ``null`` its stdin, and it inherits nothing else. The
@@ -93,6 +95,7 @@ class Family:
     usage: Usage = field(default_factory=Usage)
     abandoned: set[Unit] = field(default_factory=set)
     _childless: bool = False
+    _strangers_reaped: int = 0
 
     def reap(self) -> None:
         """Collect every child that has ended: its status, by PID, and what it used up."""
@@ -106,6 +109,7 @@ class Family:
             if pid == 0:
                 return
             self.statuses[pid] = status
+            self._strangers_reaped += pid not in self.known()
             self.usage.add(usage)
 
     @property
@@ -113,7 +117,22 @@ class Family:
         """Whether, after a :meth:`reap`, nothing that counts is left."""
         if self._childless:
             return True
-        return bool(self.abandoned or self.known()) and not self.members()
+        return bool(self.abandoned or self.known()) and self._looks_empty()
+
+    def _looks_empty(self) -> bool:
+        """Whether repeated looks find no member. Where children remain, nothing proves it outright.
+
+        A look takes a moment, and what re-forks faster is never the one that is looked for; but it
+        leaves something to reap at each step.
+        """
+        for _ in range(_EMPTY_LOOKS):
+            reaped = self._strangers_reaped
+            if self.members():
+                return False
+            self.reap()
+            if self._strangers_reaped != reaped:
+                return False
+        return True
 
     def members(self) -> list[Process]:
         """The living descendants that count, parents before their children."""

@@ -120,7 +120,7 @@ class LocalRunner:
         self._note = note
         self._clock = clock
         self._family = Family()
-        self._environment = dict(os.environ)
+        self._environment = dict(os.environb)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     is_ready = True
@@ -153,8 +153,10 @@ class LocalRunner:
         return outcome
 
     def _spawn(self, task: Assignment, log: joblog.JobLog) -> int:
-        environment = {**self._environment, **task.env}
-        return spawn(["/bin/sh", "-c", task.command], task.cwd, environment, log.descriptor, self._null)
+        """What users gave is UTF-8, whatever the locale that the workers were started in."""
+        own = {name.encode(): value.encode() for name, value in task.env.items()}
+        arguments = [b"/bin/sh", b"-c", task.command.encode()]
+        return spawn(arguments, task.cwd.encode(), {**self._environment, **own}, log.descriptor, self._null)
 
 
 class _Attempt:
@@ -173,10 +175,13 @@ class _Attempt:
         self.task, self.family, self.orders, self.log, self.clock = task, family, orders, log, clock
         self.pid, self.deadline = pid, deadline
         self.order: Order | None = None
+        self.ended_by: Order | None = None
         self.timed_out = False
 
     def watch(self) -> Outcome:
         self._wait_for_first_process()
+        # What comes from now on may hasten the end; it does not change what it was.
+        self.ended_by = self.order
         if self.order is not None or self.timed_out:
             self._end_gently()
         leftover = self._end_at_once()
@@ -253,8 +258,8 @@ class _Attempt:
         )
 
     def _kind(self, code: int | None, number: int | None) -> tuple[str, str | None]:
-        if self.order is not None:
-            return self.order.outcome, _ORDERED[self.order.outcome]
+        if self.ended_by is not None:
+            return self.ended_by.outcome, _ORDERED[self.ended_by.outcome]
         if self.timed_out:
             return TIMED_OUT, f"still ran after its time of {human(self.task.timeout)}"
         if code == 0:

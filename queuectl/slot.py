@@ -41,6 +41,8 @@ class Slot:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, files.PRIVATE_FILE)
         self._boot, self._namespace = pidfile.boot_id(), pidfile.pid_namespace()
+        # Takes the space on the disk now, not when a job has been started already.
+        self.idle()
 
     def running(self, pid: int, seq: int, number: int, log_offset: int) -> None:
         """Note what was just started."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from dataclasses import dataclass, replace
 
 from queuectl import files
@@ -20,6 +22,13 @@ class Request:
 def write_request(home: Home, request: Request) -> None:
     """Leave a request; whoever wakes the supervisor after this can be sure that it sees it."""
     files.write_atomically(home.stop_request, json.dumps(request.__dict__))
+
+
+def forget_former_request(home: Home) -> None:
+    """Remove a request that was meant for a supervisor before this one, which took its lock just now."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.stat(home.stop_request).st_mtime_ns < os.stat(home.supervisor_lock).st_mtime_ns:
+            files.remove(home.stop_request)
 
 
 def read_request(home: Home) -> Request | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from queuectl import files, leftovers, pidfile, wake
 from queuectl.clock import SYSTEM_CLOCK, Clock, iso
 from queuectl.crew import Crew, Member, ProcessCrew, ThreadCrew
-from queuectl.errors import StoreError
+from queuectl.errors import QueueError, StoreError
 from queuectl.home import Home
 from queuectl.host import STORE_PATIENCE, Terms
 from queuectl.inbox import Inbox
@@ -99,7 +99,7 @@ class Supervisor:
         self._told = ""
         self._store_troubled = False
         self._replaced = 0
-        self._database = file_identity(home.database)
+        self._ground = self._look_at_ground()
 
     def run(self) -> int:
         """Supervise; returns the exit status: 0, or 128 + signal when the stop was forced."""
@@ -120,7 +120,7 @@ class Supervisor:
             self._reap()
             self._heed_signals()
             self._heed_requests()
-            self._stop_without_database()
+            self._stop_on_lost_ground()
             self._kill_the_hung()
             self._end_orphans()
             self._put_right_what_died()
@@ -218,7 +218,8 @@ class Supervisor:
         """End what runs, and exit with ``status``."""
         logger.info("stopping now")
         self.status = status
-        self.stop = Stop(deadline=self.clock.monotonic(), now=True)
+        if self.stop is None or not self.stop.now:  # a third signal gives nobody more time
+            self.stop = Stop(deadline=self.clock.monotonic(), now=True)
         self._tell_all(END_NOW)
 
     def _heed_requests(self) -> None:
@@ -234,11 +235,20 @@ class Supervisor:
         if is_asked:
             self._tell_all(LOOK_FOR_CANCEL)
 
-    def _stop_without_database(self) -> None:
-        """Its queue was deleted or replaced: nothing that the workers do can be recorded any more."""
-        if self.status == StoreError.exit_code or file_identity(self.home.database) == self._database:
+    def _look_at_ground(self) -> tuple[object, object]:
+        """What we stand on: which database, and which lock."""
+        return file_identity(self.home.database), file_identity(self.home.supervisor_lock)
+
+    @property
+    def _is_database_lost(self) -> bool:
+        return file_identity(self.home.database) != self._ground[0]
+
+    def _stop_on_lost_ground(self) -> None:
+        """The queue was deleted or replaced: nothing can be recorded any more. Or the lock was: another may run."""
+        if self.status == StoreError.exit_code or self._look_at_ground() == self._ground:
             return
-        logger.error("the database %s was deleted or replaced: stopping", self.home.database)
+        lost = self.home.database if self._is_database_lost else self.home.supervisor_lock
+        logger.error("%s was deleted or replaced while workers ran: stopping", lost)
         self._stop_now(StoreError.exit_code)
 
     def _tell_all(self, message: bytes) -> None:
@@ -300,7 +310,7 @@ class Supervisor:
         dead = [member for member in self.members if member.has_ended and not member.last_word]
         if not dead:
             return
-        if not self._rescue({member.name for member in dead}):
+        if not self._is_database_lost and not self._rescue({member.name for member in dead}):
             self._mend_at = self.clock.monotonic() + _STORE_PAUSE
             return
         for member in dead:
@@ -337,7 +347,7 @@ class Supervisor:
                 )
             finally:
                 store.close()
-        except StoreError as error:
+        except QueueError as error:
             if not self._store_troubled:
                 logger.error("cannot record what dead workers ran: %s; waiting for it", error)
             self._store_troubled = True
@@ -382,7 +392,7 @@ class Supervisor:
                 member.started_at = member.heard_at = now
 
     def _announce_when_ready(self) -> None:
-        if self._on_ready is not None and all(member.is_ready for member in self.members):
+        if self._on_ready is not None and self.stop is None and all(member.is_ready for member in self.members):
             self._tell_state()
             self._on_ready()
             self._on_ready = None
@@ -434,8 +444,8 @@ class Supervisor:
             }
         )
         if state != self._told:
-            self._told = state
             try:
                 files.write_atomically(self.home.supervisor_state, state)
+                self._told = state
             except OSError as error:
                 logger.warning("cannot write %s: %s", self.home.supervisor_state, error.strerror)

@@ -50,6 +50,7 @@ class Worker:
         self._drain = drain
         self._clock = clock
         self._settings = settings
+        wake.make_fifo(home.wake)  # unless somebody removed it, it is there
         self._wake = wake.open_fifo(home.wake)
         self._woken = 0
         self._claimed_at = 0.0

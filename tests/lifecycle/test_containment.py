@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -205,3 +206,21 @@ def test_each_way_out(farm: Farm, name: str) -> None:
     farm.start(1)
     farm.queue.wait(["one"], timeout=60)
     assert farm.survivors() == []
+
+
+def test_a_process_whose_first_thread_has_ended(farm: Farm, mode: str) -> None:
+    """It shows as a zombie, and runs all the same."""
+    program = farm.directory / "headless.py"
+    program.write_text(
+        "import ctypes, os, platform, threading, time\n"
+        "open('pid', 'w').write(str(os.getpid()))\n"
+        "threading.Thread(target=time.sleep, args=(600,)).start()\n"
+        "ctypes.CDLL(None).syscall({'x86_64': 60, 'aarch64': 93}[platform.machine()], 0)\n"
+    )
+    waited = "until grep -q Z /proc/$(cat pid)/stat; do sleep 0.02; done"
+    farm.queue.enqueue(f"{sys.executable} {program} & sleep 0.2; {waited}", id="j", cwd=farm.directory, timeout=30)
+    farm.start(1, mode)
+    assert farm.queue.wait(["j"], timeout=60)
+    pid = int((farm.directory / "pid").read_text())
+    assert not Path(f"/proc/{pid}").exists()
+    assert farm.queue.attempts("j")[0].leftover == ()

@@ -173,3 +173,13 @@ def test_descriptors_and_limits_of_the_start(farm: Farm, mode: str) -> None:
     assert process.wait(30) == 0
     for end in ends:
         os.close(end)
+
+
+def test_commands_are_utf8_in_every_locale(farm: Farm, mode: str) -> None:
+    plain = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    farm.queue.enqueue('echo "é $X"', id="j", env={"X": "ü"}, max_retries=0)
+    process = farm.foreground("--count", "1", "--mode", mode, env=plain)
+    assert farm.queue.wait(["j"], timeout=60)
+    assert Path(farm.home.log("j")).read_bytes() == "é ü\n".encode()
+    process.terminate()
+    assert process.wait(30) == 0

@@ -262,3 +262,25 @@ def test_a_job_that_ends_before_the_deadline_keeps_its_outcome(farm: Farm, mode:
     eventually(lambda: running(farm, "j"))
     farm.stop("--timeout", "20")
     assert (farm.queue.get("j").state, farm.queue.get("j").exit_code) == ("dead", 3)
+
+
+def test_a_stop_that_comes_while_workers_start(farm: Farm, mode: str) -> None:
+    """It is heeded, and not taken for one that was meant for somebody before."""
+    for _ in range(3):
+        command = [sys.executable, "-m", "queuectl", "worker-start", "--count", "20", "--mode", mode]
+        start = subprocess.Popen(command, cwd=farm.directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        eventually(lambda: control.is_running(farm.home))
+        assert control.stop(farm.home, timeout=0)
+        start.wait(PATIENCE)
+        assert_all_gone(farm)
+    assert "cannot be killed" not in Path(farm.home.supervisor_log).read_text()
+    assert Path(farm.home.supervisor_log).read_text().count("stopping: ") == 3
+
+
+def test_a_stop_does_not_change_what_ended_an_attempt(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "kill_grace", "60")
+    farm.queue.enqueue("trap 'echo up' TERM; while :; do sleep 0.05; done", id="j", timeout=0.3, max_retries=0)
+    farm.start(1, mode)
+    eventually(lambda: running(farm, "j"), "its time is up, and its grace has begun")
+    farm.stop("--now")
+    assert (farm.queue.get("j").state, farm.queue.attempts("j")[0].outcome) == ("dead", "timed_out")

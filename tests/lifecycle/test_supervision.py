@@ -185,11 +185,12 @@ def test_the_database_locked_by_another_program(farm: Farm, mode: str) -> None:
     """Workers wait for it, say so once, and lose nothing."""
     import sqlite3
 
-    farm.queue.enqueue("echo up; sleep 0.5", id="j")
+    farm.queue.enqueue("echo up; until test -e go; do sleep 0.05; done", id="j", cwd=farm.directory)
     farm.start(1, mode)
     eventually(lambda: is_up(farm, "j"))
     other = sqlite3.connect(farm.home.database, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
+    (farm.directory / "go").touch()
     log = Path(farm.home.supervisor_log)
     eventually(lambda: "is locked" in log.read_text())
     other.execute("COMMIT")
@@ -197,6 +198,19 @@ def test_the_database_locked_by_another_program(farm: Farm, mode: str) -> None:
     assert farm.queue.wait(["j"], timeout=60)
     assert len(farm.queue.attempts("j")) == 1
     assert log.read_text().count("is locked") == 1
+
+
+def test_a_supervisor_that_lost_its_lock_leaves(farm: Farm, mode: str) -> None:
+    """Another could start, and both would take the other's jobs for lost."""
+    farm.queue.enqueue(f"echo up; sleep {farm.token}", id="j")
+    process = farm.foreground("--count", "1", "--mode", mode)
+    eventually(lambda: is_up(farm, "j"))
+    for path in Path(farm.home.run).iterdir():
+        path.unlink()
+    process.send_signal(signal.SIGHUP)  # it would look by itself, but not so soon
+    assert process.wait(PATIENCE) == 5
+    assert farm.survivors() == []
+    assert farm.queue.get("j").state == "pending"
 
 
 @pytest.mark.parametrize("how", ["deleted", "replaced", "with its whole home"])
