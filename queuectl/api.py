@@ -181,10 +181,13 @@ class Queue:
 
     def change_setting(self, key: str, value: object | None) -> Settings:
         """Set one setting, or with None go back to its default. Raises ``InvalidInput``."""
-        self.require()
+        patience = settings.load_or_defaults(self.home.settings).busy_timeout
+        if self._opened is None:
+            self._opened = open_store(self.home, patience)
+        self._opened.version()  # the queue is there
         key = settings.known_key(key)
         parsed = None if value is None else settings.parse(key, value)
-        with schema.locked(self.home, self.settings.busy_timeout):
+        with schema.locked(self.home, patience):
             return settings.change(self.home.settings, key, parsed)
 
     def close(self) -> None:

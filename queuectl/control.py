@@ -56,24 +56,25 @@ def start(home: Home, count: int, mode: str = "process", drain: bool = False) ->
     Raises as :func:`run`. Interrupted, it takes the start back.
     """
     reader, writer = os.pipe()
+    # An interrupt waits until we know whom it is to stop.
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     child = os.fork()
     if child == 0:
         os.close(reader)
         _live_detached(home, Orders(count, mode, drain), writer)
     os.close(writer)
     os.waitpid(child, 0)
-    supervisor = 0
-    try:
-        with open(reader, encoding="utf-8") as report:
-            supervisor = int(report.readline() or 0)
+    with open(reader, encoding="utf-8") as report:
+        supervisor = int(report.readline() or 0)
+        try:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             verdict = report.readline().rstrip("\n")
-    except KeyboardInterrupt:
-        if supervisor:
+            if verdict == "ready":
+                return supervisor
+        except KeyboardInterrupt:
             with contextlib.suppress(OSError):
                 os.kill(supervisor, signal.SIGTERM)
-        raise
-    if verdict == "ready":
-        return supervisor
+            raise
     raise _as_error(verdict or f"1 the supervisor ended before its workers were ready: see {home.supervisor_log}")
 
 
@@ -191,7 +192,7 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
         # Those of a supervisor that was killed just now end by themselves.
         _wait_until(lambda: not leftovers.live_workers(home), UNKILLABLE_WAIT)
         return False
-    current = settings.load(home.settings)
+    current = settings.load_or_defaults(home.settings)
     patience = _STOP_MARGIN + UNKILLABLE_WAIT
     if not now:
         patience += (current.stop_timeout if timeout is None else timeout) + current.kill_grace

@@ -73,12 +73,22 @@ def load(path: str) -> Settings:
     return replace(DEFAULTS, **_checked(_read(path), path))
 
 
+def load_or_defaults(path: str) -> Settings:
+    """As :func:`load`, and the defaults when the file is broken: for what must be possible even then."""
+    try:
+        return load(path)
+    except InvalidInput:
+        return DEFAULTS
+
+
 def change(path: str, key: str, value: float | None) -> Settings:
-    """Set one key, or take it out of the file when ``value`` is None; the file is replaced whole."""
-    given = _checked(_read(path), path)
-    if value is None:
-        given.pop(key, None)
-    else:
+    """Set one key, or take it out of the file when ``value`` is None; the file is replaced whole.
+
+    What the file said of this key may be broken: this is how it is repaired.
+    """
+    others = {name: content for name, content in _read(path).items() if name.replace("-", "_").lower() != key}
+    given = _checked(others, path)
+    if value is not None:
         given[key] = value
     try:
         files.write_durably(path, json.dumps(given, indent=2) + "\n")

@@ -36,6 +36,13 @@ class _EnqueueCommand(Command):
         return rest
 
 
+def _once(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> str | None:
+    """One value; a second would otherwise silently take the place of the first."""
+    if len(values) > 1:
+        raise click.UsageError(f"{parameter.opts[0]} is given more than once: give one", context)
+    return values[0] if values else None
+
+
 @click.command(
     "enqueue",
     cls=_EnqueueCommand,
@@ -54,9 +61,24 @@ class _EnqueueCommand(Command):
         "could not be started, 143 when it was cancelled); for several jobs 0 when all completed, else 1.",
     ),
 )
-@click.option("--command", "command_line", metavar="TEXT", help="The command line, run by /bin/sh -c.")
-@click.option("--command-file", metavar="FILE", help="Read the command line from a file; - is stdin.")
-@click.option("--job-file", metavar="FILE", help="Read jobs, as JSON, from a file; - is stdin.")
+@click.option(
+    "--command",
+    "command_line",
+    multiple=True,
+    callback=_once,
+    metavar="TEXT",
+    help="The command line, run by /bin/sh -c.",
+)
+@click.option(
+    "--command-file",
+    multiple=True,
+    callback=_once,
+    metavar="FILE",
+    help="Read the command line from a file; - is stdin.",
+)
+@click.option(
+    "--job-file", multiple=True, callback=_once, metavar="FILE", help="Read jobs, as JSON, from a file; - is stdin."
+)
 @click.option("--id", "job_id", metavar="ID", help="The job's id (default: a number is given).")
 @click.option("--max-retries", metavar="N", help="Retries after the first failure (default: the setting max_retries).")
 @click.option("--delay", metavar="D", help="Start no earlier than this from now: 90, 90s, 10m, 3h, 2d.")

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import select
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,6 +39,8 @@ _ESCAPES = {
     **{ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"},
 }
 _ESCAPES_IN_TEXT = {code: text for code, text in _ESCAPES.items() if code not in (ord("\n"), ord("\t"), ord("\r"))}
+_LONE_RETURN = re.compile(r"\r(?!\n)")
+"""It goes back to the line's beginning, so that what follows replaces what was read there."""
 _ESCAPES_IN_JSON = {code: f"\\u{code:04x}" for code in _HARMFUL if code >= 0x7F}
 
 
@@ -68,7 +71,7 @@ def escape(text: str) -> str:
 
 def escape_lines(text: str) -> str:
     """As :func:`escape`, but line ends and tabs stay."""
-    return text.translate(_ESCAPES_IN_TEXT)
+    return _LONE_RETURN.sub(r"\\r", text).translate(_ESCAPES_IN_TEXT)
 
 
 def on_terminal() -> bool:

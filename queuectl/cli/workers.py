@@ -105,9 +105,11 @@ def cmd_worker_stop(app: App, timeout: str | None, now: bool) -> None:
     if now and timeout is not None:
         raise click.UsageError("--now and --timeout exclude each other: give one of them")
     seconds = None if timeout is None else clock.seconds(timeout, "--timeout")
-    queue = app.existing_queue()
+    queue = app.queue()
     from queuectl import control
 
+    if not control.is_running(queue.home):
+        queue.require()  # workers that run can be stopped, whatever became of their queue
     stopped = control.stop(queue.home, seconds, now)
     if app.json:
         output.emit_json({"stopped": stopped})

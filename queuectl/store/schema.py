@@ -40,7 +40,7 @@ def create(home: Home, busy_timeout: float, *, anew: bool) -> bool:
         if not anew and home.shows_former_queue():
             raise StoreError(
                 f"{home.database} is gone, but {home.directory} shows that a queue was there: "
-                "restore it, or start anew with 'queuectl init'"
+                f"restore it, or start anew with 'queuectl init {home.database}'"
             )
         _build(home)
         home.mark()

@@ -212,7 +212,9 @@ class SQLiteStore:
 def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLiteStore:
     """Open the queue's database. Raises ``NoSuchQueue``, ``Conflict``, ``StoreError``."""
     if not home.exists:
-        raise NoSuchQueue(f"no queue at {home.database}: run 'queuectl init', or name another with --db")
+        raise NoSuchQueue(
+            f"no queue at {home.database}: run 'queuectl init {home.database}', or name another with --db"
+        )
     store = SQLiteStore(home.database, busy_timeout, durable=durable)
     store.version()
     home.check_sole_database()

@@ -68,6 +68,7 @@ COMMAND_LINES = {
 ENQUEUE = {
     "nothing to enqueue": typed("enqueue", 2, "nothing to enqueue"),
     "only --": typed("enqueue --", 2, "nothing to enqueue"),
+    "two commands": typed("enqueue --command true --command false", 2, "more than once"),
     "two sources": typed("enqueue --command true -- true", 2, "exclude each other"),
     "command and file": typed("enqueue --command true --command-file f", 2, "exclude each other"),
     "command and job file": typed("enqueue --command true --job-file f", 2, "exclude each other"),
@@ -367,7 +368,7 @@ def test_without_a_queue_every_command_says_what_to_do_and_creates_nothing(
 @pytest.mark.parametrize("args", [args for args in COMMANDS if args[0] not in MAKERS], ids=" ".join)
 def test_named_queue_that_does_not_exist_is_not_made(elsewhere: Path, args: tuple[str, ...]) -> None:
     result = call("--db", "sub/q.db", *args)
-    check_refusal(result, 3, "run 'queuectl init'")
+    check_refusal(result, 3, "run 'queuectl init ")
     assert list(elsewhere.iterdir()) == []
 
 
@@ -455,7 +456,7 @@ def test_second_database_in_one_directory_is_a_conflict(bench: Bench) -> None:
 )
 def test_broken_settings_file_is_named(bench: Bench, content: bytes, says: str) -> None:
     (bench.directory / "queuectl_config.json").write_bytes(content)
-    for args in (["config", "list"], ["config", "set", "max_retries", "5"], ["enqueue", "--command", "true"]):
+    for args in (["config", "list"], ["config", "set", "kill_grace", "5"], ["enqueue", "--command", "true"]):
         result = bench.run(*args)
         check_refusal(result, 2, says)
         assert "queuectl_config.json" in result.err

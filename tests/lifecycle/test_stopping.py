@@ -264,6 +264,13 @@ def test_a_job_that_ends_before_the_deadline_keeps_its_outcome(farm: Farm, mode:
     assert (farm.queue.get("j").state, farm.queue.get("j").exit_code) == ("dead", 3)
 
 
+def test_workers_can_be_stopped_under_broken_settings(farm: Farm, mode: str) -> None:
+    farm.start(1, mode)
+    Path(farm.home.settings).write_text("{ broken")
+    farm.stop()
+    assert_all_gone(farm)
+
+
 def test_a_stop_that_comes_while_workers_start(farm: Farm, mode: str) -> None:
     """It is heeded, and not taken for one that was meant for somebody before."""
     for _ in range(3):

@@ -131,12 +131,20 @@ BROKEN: dict[str, Any] = {
 @pytest.mark.parametrize("content", BROKEN.values(), ids=BROKEN)
 def test_a_broken_file_is_named_and_left_alone(place: Path, content: bytes) -> None:
     Path(PATH).write_bytes(content)
-    for use in (lambda: load(PATH), lambda: change(PATH, "kill_grace", 1)):
+    for use in (lambda: load(PATH), lambda: change(PATH, "stop_timeout", 1)):
         with pytest.raises(InvalidInput, match=PATH) as caught:
             use()
         assert "\n" not in str(caught.value)
         assert len(str(caught.value)) < 500
     assert Path(PATH).read_bytes() == content
+
+
+@pytest.mark.parametrize("spelled", ["kill_grace", "kill-grace"])
+def test_a_broken_value_is_repaired_by_another(place: Path, spelled: str) -> None:
+    Path(PATH).write_text(json.dumps({spelled: "x", "stop_timeout": 7}))
+    assert change(PATH, "kill_grace", 1) == Settings(kill_grace=1, stop_timeout=7)
+    Path(PATH).write_text(json.dumps({spelled: "x", "stop_timeout": 7}))
+    assert change(PATH, "kill_grace", None) == Settings(stop_timeout=7)
 
 
 def test_what_is_no_file_is_refused_at_once(place: Path) -> None:
