@@ -5,7 +5,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/made
-WORKERS ?= 2
+# Many tests wait more than they compute.
+WORKERS ?= 3
 
 # A virtual environment whose Python does not run (moved, or its base removed) is made anew.
 ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)
