@@ -133,10 +133,17 @@ def test_at_the_death_of_the_supervisor(farm: Farm, mode: str) -> None:
     eventually(lambda: not any(map(psutil.pid_exists, workers)), "the workers are gone as well")
 
 
+def is_queuectl(process: psutil.Process) -> bool:
+    try:
+        return process.name().startswith("queuectl")
+    except psutil.Error:  # a short-lived one of the job
+        return False
+
+
 def kill_all(farm: Farm) -> None:
     """Supervisor, workers and keepers at one stroke: they cannot even see each other die."""
     supervisor = psutil.Process(farm.supervisor())
-    own = [supervisor, *(each for each in supervisor.children(recursive=True) if each.name().startswith("queuectl"))]
+    own = [supervisor, *filter(is_queuectl, supervisor.children(recursive=True))]
     for process in own:
         process.suspend()
     for process in own:
