@@ -99,6 +99,7 @@ class Supervisor:
         self._told = ""
         self._store_troubled = False
         self._replaced = 0
+        self._is_drained = False
         self._ground = self._look_at_ground()
 
     def run(self) -> int:
@@ -373,6 +374,7 @@ class Supervisor:
             self.members.remove(member)
             if member.last_word == DRAINED and self.stop is None:
                 logger.info("nothing is left to do")
+                self._is_drained = True
                 self._begin_stop(self.settings.current().stop_timeout)
         if self.stop is not None:
             self.members = [member for member in self.members if member.pid != 0]
@@ -392,7 +394,9 @@ class Supervisor:
                 member.started_at = member.heard_at = now
 
     def _announce_when_ready(self) -> None:
-        if self._on_ready is not None and self.stop is None and all(member.is_ready for member in self.members):
+        """All workers were there; or they found nothing to do before all of them were."""
+        all_there = self.stop is None and all(member.is_ready for member in self.members)
+        if self._on_ready is not None and (all_there or self._is_drained):
             self._tell_state()
             self._on_ready()
             self._on_ready = None
