@@ -227,7 +227,8 @@ def test_the_database_deleted_under_running_workers(farm: Farm, mode: str, how: 
     elif how == "deleted":
         database.unlink()
     else:
-        shutil.rmtree(database.parent)
+        # At one stroke: while it is taken apart, a worker may still make a file in it.
+        shutil.rmtree(database.parent.rename(database.parent.with_name("gone")))
     process.send_signal(signal.SIGHUP)  # it would look by itself, but not so soon
     assert process.wait(PATIENCE) == 5
     assert farm.survivors() == []
