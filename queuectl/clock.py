@@ -11,7 +11,7 @@ import re
 import time
 from datetime import datetime, timedelta, timezone
 
-from queuectl.errors import InvalidInput
+from queuectl.errors import InvalidInput, shown
 
 SECOND = 1_000_000
 """Microseconds in a second."""
@@ -53,11 +53,11 @@ def seconds(value: object, what: str = "duration") -> float:
     Raises :class:`InvalidInput` for anything negative, not finite, or longer than a hundred years.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        raise InvalidInput(f"{what}: {value!r:.80} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
+        raise InvalidInput(f"{what}: {shown(value)} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
     if isinstance(value, str):
         match = _DURATION.fullmatch(value.strip())
         if match is None:
-            raise InvalidInput(f"{what}: {value!r:.80} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
+            raise InvalidInput(f"{what}: {shown(value)} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
         number = float(match[1]) * _UNIT_SECONDS[match[2].lower()]
     else:
         try:
@@ -65,9 +65,9 @@ def seconds(value: object, what: str = "duration") -> float:
         except OverflowError:
             raise InvalidInput(f"{what}: the number is too long (at most 36500d)") from None
     if not math.isfinite(number) or number > MAX_DURATION:
-        raise InvalidInput(f"{what}: {value!s:.40} is too long (at most 36500d)")
+        raise InvalidInput(f"{what}: {shown(value)} is too long (at most 36500d)")
     if number < 0:
-        raise InvalidInput(f"{what}: {value!s} is negative")
+        raise InvalidInput(f"{what}: {shown(value)} is negative")
     return number
 
 
@@ -77,20 +77,20 @@ def timestamp(value: object, what: str = "time") -> int:
     Raises :class:`InvalidInput` for what is no such time, or outside the years 1970 to 9999.
     """
     if not isinstance(value, str):
-        raise InvalidInput(f"{what}: {value!r:.80} is not a time (such as 2030-01-31T08:00:00Z)")
+        raise InvalidInput(f"{what}: {shown(value)} is not a time (such as 2030-01-31T08:00:00Z)")
     match = _TIME.fullmatch(value.strip())
     if match is None:
-        raise InvalidInput(f"{what}: {value!r:.80} is not a time (such as 2030-01-31T08:00:00Z)")
+        raise InvalidInput(f"{what}: {shown(value)} is not a time (such as 2030-01-31T08:00:00Z)")
     date, minutes, secs, fraction, offset = match.groups()
     text = f"{date}T{minutes or '00:00'}{secs or ':00'}{_offset(offset)}"
     try:
         moment = datetime.fromisoformat(text)
         micros = (moment - EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError) as error:
-        raise InvalidInput(f"{what}: {value!r:.80} is not a time: {error}") from error
+        raise InvalidInput(f"{what}: {shown(value)} is not a time: {error}") from error
     micros += int((fraction or "").ljust(6, "0")[:6])
     if not 0 <= micros <= _LATEST:
-        raise InvalidInput(f"{what}: {value!r:.80} is outside the years 1970 to 9999")
+        raise InvalidInput(f"{what}: {shown(value)} is outside the years 1970 to 9999")
     return micros
 
 

@@ -6,6 +6,7 @@ line that says what is wrong and, where there is something to do about it, what.
 
 from __future__ import annotations
 
+import json
 from typing import ClassVar
 
 
@@ -55,3 +56,13 @@ class WaitTimeout(QueueError, TimeoutError):
     """``wait`` ran out of time; the jobs go on."""
 
     exit_code = 124
+
+
+def shown(value: object) -> str:
+    """A value for an error's text, as JSON has it but for the quotes, and cut short."""
+    is_plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
+    try:
+        text = repr(value) if is_plain else json.dumps(value)
+    except (TypeError, ValueError, RecursionError):
+        text = f"this {type(value).__name__}"
+    return text if len(text) <= 60 else text[:57] + "..."

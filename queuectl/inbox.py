@@ -7,6 +7,17 @@ import os
 import signal
 from collections.abc import Iterable
 
+HEEDED = (
+    signal.SIGTERM,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGHUP,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGUSR1,
+)
+"""What a supervisor heeds of what others send it."""
+
 
 class Inbox:
     """Collects the signals of this process, in the order they came.

@@ -6,15 +6,7 @@ import contextlib
 import os
 import signal
 
-_PASSED_ON = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGHUP,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGUSR1,
-)
+from queuectl.inbox import HEEDED
 
 
 def fork_and_reap() -> None:
@@ -22,18 +14,18 @@ def fork_and_reap() -> None:
 
     Signals that come before the child listens for them wait: they stay blocked until it does.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
+    signal.pthread_sigmask(signal.SIG_BLOCK, HEEDED)
     child = os.fork()
     if child == 0:
         # Out of the terminal's reach: its Ctrl-C would come from there and from us, and two mean «stop now».
         os.setsid()
         return
-    signal.pthread_sigmask(signal.SIG_BLOCK, (*_PASSED_ON, signal.SIGCHLD))
+    signal.pthread_sigmask(signal.SIG_BLOCK, (*HEEDED, signal.SIGCHLD))
     while True:
         status = _reap(child)
         if status is not None:
             os._exit(os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status))
-        number = signal.sigwait((*_PASSED_ON, signal.SIGCHLD))
+        number = signal.sigwait((*HEEDED, signal.SIGCHLD))
         if number != signal.SIGCHLD:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, number)

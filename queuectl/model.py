@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from queuectl.clock import seconds, timestamp
-from queuectl.errors import InvalidInput
+from queuectl.errors import InvalidInput, shown
 
 PENDING: Final = "pending"
 PROCESSING: Final = "processing"
@@ -167,13 +167,13 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
         raise InvalidInput("delay and run_at exclude each other: give one of them")
     return NewJob(
         id=job_id(given["id"]) if "id" in given else None,
-        command=_command(given.get("command")),
+        command=command_line(given.get("command")),
         cwd=working_directory(given.get("cwd")),
         max_retries=retries(given["max_retries"]) if "max_retries" in given else None,
         delay=delay,
         run_at=run_at,
         timeout=seconds(given["timeout"], "timeout") if "timeout" in given else None,
-        env=_env(given.get("env", {})),
+        env=environment(given.get("env", {})),
     )
 
 
@@ -181,11 +181,13 @@ _FRESH_KEYS = ("state", "attempts", "created_at", "updated_at", "next_run_at")
 _JOB_KEYS = frozenset(("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env", *_FRESH_KEYS))
 
 
-def job_id(value: object) -> str:
+def job_id(value: object, what: str = "id") -> str:
     """Check a job's id. Raises :class:`InvalidInput`."""
     if isinstance(value, str) and JOB_ID.fullmatch(value):
         return value
-    raise InvalidInput(f"id {shown(value)} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit")
+    raise InvalidInput(
+        f"{what} {shown(value)} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit"
+    )
 
 
 def retries(value: object, what: str = "max_retries") -> int:
@@ -197,13 +199,13 @@ def retries(value: object, what: str = "max_retries") -> int:
     return value
 
 
-def working_directory(value: object) -> str:
+def working_directory(value: object, what: str = "cwd") -> str:
     """The absolute path that a job runs in; the current directory when ``value`` is None."""
     if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
-        raise InvalidInput(f"cwd: {shown(value)} is not a directory's path")
+        raise InvalidInput(f"{what}: {shown(value)} is not a directory's path")
     path = os.fspath(value) if value is not None else ""
     if isinstance(path, bytes):
-        raise InvalidInput(f"cwd: {path!r} is not text")
+        raise InvalidInput(f"{what}: {path!r} is not text")
     if not os.path.isabs(path):
         try:
             path = os.path.join(os.getcwd(), path)
@@ -211,7 +213,7 @@ def working_directory(value: object) -> str:
             raise InvalidInput(
                 f"the current directory cannot be told ({error.strerror}): name one with --cwd"
             ) from error
-    return text(os.path.normpath(path), "cwd")
+    return text(os.path.normpath(path), what)
 
 
 def text(value: str, what: str) -> str:
@@ -225,30 +227,32 @@ def text(value: str, what: str) -> str:
     return value
 
 
-def _command(value: object) -> str:
+def command_line(value: object, what: str = "command") -> str:
+    """Check a command line: text that a shell can be passed. Raises :class:`InvalidInput`."""
     if value is None:
         raise InvalidInput("a job needs a command")
     if not isinstance(value, str):
-        raise InvalidInput(f"command: {shown(value)} is not text")
+        raise InvalidInput(f"{what}: {shown(value)} is not text")
     if not value.strip():
-        raise InvalidInput("command: is empty")
-    size = len(text(value, "command").encode())
+        raise InvalidInput(f"{what}: is empty")
+    size = len(text(value, what).encode())
     if size > MAX_COMMAND_BYTES:
-        raise InvalidInput(f"command: has {size} bytes, more than the {MAX_COMMAND_BYTES} that a shell can be passed")
+        raise InvalidInput(f"{what}: has {size} bytes, more than the {MAX_COMMAND_BYTES} that a shell can be passed")
     return value
 
 
-def _env(value: object) -> dict[str, str]:
+def environment(value: object, what: str = "env") -> dict[str, str]:
+    """Check variables for a job: names and texts. Raises :class:`InvalidInput`."""
     if not isinstance(value, Mapping):
-        raise InvalidInput(f"env: {shown(value)} is not an object of names and values")
+        raise InvalidInput(f"{what}: {shown(value)} is not an object of names and values")
     for name, content in value.items():
         if not isinstance(name, str) or not name or "=" in name:
-            raise InvalidInput(f"env: {shown(name)} is not the name of a variable")
+            raise InvalidInput(f"{what}: {shown(name)} is not the name of a variable")
         if not isinstance(content, str):
-            raise InvalidInput(f"env: the value of {name} is {shown(content)}, not text")
-        entry = f"{text(name, 'env')}={text(content, f'env {name}')}"
+            raise InvalidInput(f"{what}: the value of {name} is {shown(content)}, not text")
+        entry = f"{text(name, what)}={text(content, f'{what} {name}')}"
         if len(entry.encode()) > MAX_COMMAND_BYTES:
-            raise InvalidInput(f"env: {name:.40} has more than {MAX_COMMAND_BYTES} bytes")
+            raise InvalidInput(f"{what}: {name:.40} has more than {MAX_COMMAND_BYTES} bytes")
     return dict(value)
 
 
@@ -267,12 +271,3 @@ def _run_at(given: Mapping[str, Any]) -> int | None:
         if key in given:
             return timestamp(given[key], key)
     return None
-
-
-def shown(value: object) -> str:
-    """A value for an error's text, cut short."""
-    try:
-        shown = repr(value)
-    except ValueError:
-        return "a number of thousands of digits"
-    return shown if len(shown) <= 60 else shown[:57] + "..."

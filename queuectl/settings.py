@@ -12,8 +12,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from queuectl import clock, files
-from queuectl.errors import InvalidInput, QueueError
-from queuectl.model import retries, shown
+from queuectl.errors import InvalidInput, QueueError, shown
+from queuectl.model import retries
 
 
 @dataclass(frozen=True)

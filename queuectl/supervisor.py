@@ -19,7 +19,7 @@ from queuectl.crew import Crew, Member, ProcessCrew, ThreadCrew
 from queuectl.errors import QueueError, StoreError
 from queuectl.home import Home
 from queuectl.host import STORE_PATIENCE, Terms
-from queuectl.inbox import Inbox
+from queuectl.inbox import HEEDED, Inbox
 from queuectl.link import DRAINED, END_GENTLY, END_NOW, LEASE, LOOK_FOR_CANCEL, STOP
 from queuectl.proctree import Family, become_subreaper
 from queuectl.runner import UNKILLABLE_WAIT
@@ -29,16 +29,7 @@ from queuectl.store.sqlite import open_store
 
 logger = logging.getLogger(__name__)
 
-SIGNALS = (
-    signal.SIGTERM,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGHUP,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGUSR1,
-    signal.SIGCHLD,
-)
+SIGNALS = (*HEEDED, signal.SIGCHLD)
 MAX_WORKERS = 512
 
 _LONGEST_PAUSE = 10.0

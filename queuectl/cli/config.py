@@ -11,7 +11,12 @@ from queuectl.cli import output
 from queuectl.cli.base import App, Group, pass_app
 from queuectl.cli.output import Column
 
-_TABLE = (Column("KEY"), Column("VALUE", right=True), Column("DEFAULT", right=True), Column("MEANING", cut=True))
+_TABLE = (
+    Column("KEY"),
+    Column("VALUE", right=True),
+    Column("DEFAULT", right=True, spare=True),
+    Column("MEANING", cut=True, spare=True),
+)
 
 
 @click.command(

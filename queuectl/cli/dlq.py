@@ -9,14 +9,14 @@ import click
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, Group, pass_app
-from queuectl.cli.jobs import print_jobs, when
+from queuectl.cli.jobs import print_jobs, report, when
 from queuectl.cli.output import Column
 from queuectl.model import DEAD
 
 _TABLE = (
     Column("ID", cut=True),
-    Column("ATTEMPTS", right=True),
-    Column("DIED"),
+    Column("ATTEMPTS", right=True, spare=True),
+    Column("DIED", spare=True),
     Column("REASON", cut=True),
     Column("COMMAND", cut=True),
 )
@@ -67,7 +67,4 @@ def dlq_retry(app: App, ids: Sequence[str], all_of_them: bool) -> None:
         raise click.UsageError("give the ids of dead jobs, or --all")
     queue = app.existing_queue()
     revived = queue.retry_dead(*ids)
-    if app.json:
-        print_jobs(app, [queue.get(job_id) for job_id in revived])
-    else:
-        output.note(f"{len(revived)} {'job' if len(revived) == 1 else 'jobs'} put back")
+    report(app, [queue.get(job_id) for job_id in revived], "put back")

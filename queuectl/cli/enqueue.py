@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl import clock, model
 from queuectl.cli import output
 from queuectl.cli.base import App, Command, pass_app
 from queuectl.errors import InvalidInput
 from queuectl.jobfile import STDIN, Entry, read_command, read_jobs
-from queuectl.model import new_job, retries
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -34,6 +34,29 @@ class _EnqueueCommand(Command):
                 f"unexpected argument {words[0][:60]!r}: a command goes after --command, or word by word after --", ctx
             )
         return rest
+
+
+def _checked(check: Callable[[Any, str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
+    """Have a value checked where its option is read, so that the error names what was typed."""
+    return lambda context, parameter, text: None if text is None else check(text, parameter.opts[0])
+
+
+def _retries(text: str, what: str) -> int:
+    return model.retries(int(text) if _WHOLE_NUMBER.fullmatch(text) else text, what)
+
+
+def _time(text: str, what: str) -> str:
+    clock.timestamp(text, what)
+    return text
+
+
+def _variables(
+    context: click.Context, parameter: click.Parameter, assignments: Sequence[str]
+) -> Mapping[str, str] | None:
+    for assignment in assignments:
+        if "=" not in assignment:
+            raise InvalidInput(f"--env {assignment[:60]!r} is not of the form NAME=VALUE")
+    return model.environment(dict(each.split("=", 1) for each in assignments), "--env") or None
 
 
 def _once(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> str | None:
@@ -63,7 +86,7 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
 )
 @click.option(
     "--command",
-    "command_line",
+    "command",
     multiple=True,
     callback=_once,
     metavar="TEXT",
@@ -79,66 +102,93 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
 @click.option(
     "--job-file", multiple=True, callback=_once, metavar="FILE", help="Read jobs, as JSON, from a file; - is stdin."
 )
-@click.option("--id", "job_id", metavar="ID", help="The job's id (default: a number is given).")
-@click.option("--max-retries", metavar="N", help="Retries after the first failure (default: the setting max_retries).")
-@click.option("--delay", metavar="D", help="Start no earlier than this from now: 90, 90s, 10m, 3h, 2d.")
-@click.option("--run-at", metavar="TIME", help="Start no earlier than this: 2030-01-31T08:00:00Z; UTC without offset.")
-@click.option("--timeout", metavar="D", help="End the job after this time (default: the setting job_timeout).")
-@click.option("--cwd", metavar="DIR", help="The directory to run in (default: the current one).")
-@click.option("--env", metavar="K=V", multiple=True, help="A variable for the job; may be repeated.")
+@click.option(
+    "--id", "given_id", metavar="ID", callback=_checked(model.job_id), help="The job's id (default: a number is given)."
+)
+@click.option(
+    "--max-retries",
+    metavar="N",
+    callback=_checked(_retries),
+    help="Retries after the first failure (default: the setting max_retries).",
+)
+@click.option(
+    "--delay",
+    metavar="D",
+    callback=_checked(clock.seconds),
+    help="Start no earlier than this from now: 90, 90s, 10m, 3h, 2d.",
+)
+@click.option(
+    "--run-at",
+    metavar="TIME",
+    callback=_checked(_time),
+    help="Start no earlier than this: 2030-01-31T08:00:00Z; UTC without offset.",
+)
+@click.option(
+    "--timeout",
+    metavar="D",
+    callback=_checked(clock.seconds),
+    help="End the job after this time (default: the setting job_timeout).",
+)
+@click.option(
+    "--cwd",
+    metavar="DIR",
+    callback=_checked(model.working_directory),
+    help="The directory to run in (default: the current one).",
+)
+@click.option(
+    "--env", metavar="K=V", multiple=True, callback=_variables, help="A variable for the job; may be repeated."
+)
 @click.option("--wait", is_flag=True, help="Block until the jobs have ended.")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGV...]")
 @pass_app
 def cmd_enqueue(
     app: App,
-    command_line: str | None,
+    command: str | None,
     command_file: str | None,
     job_file: str | None,
-    job_id: str | None,
-    max_retries: str | None,
-    delay: str | None,
+    given_id: str | None,
+    max_retries: int | None,
+    delay: float | None,
     run_at: str | None,
-    timeout: str | None,
+    timeout: float | None,
     cwd: str | None,
-    env: Sequence[str],
+    env: Mapping[str, str] | None,
     wait: bool,
     argv: Sequence[str],
 ) -> int:
     """Add a job, or a file of jobs, and print the ids."""
-    _check_one_source(command_line, command_file, job_file, argv)
+    _check_one_source(command, command_file, job_file, argv)
     if delay is not None and run_at is not None:
         raise click.UsageError("--delay and --run-at exclude each other: give one of them")
-    if job_id is not None and job_file is not None:
+    if given_id is not None and job_file is not None:
         raise click.UsageError("--id names one job: in a job file, give ids to its entries")
     options = {
-        "max_retries": _whole_number(max_retries),
+        "max_retries": max_retries,
         "delay": delay,
         "run_at": run_at,
         "timeout": timeout,
         "cwd": cwd,
-        "env": _variables(env),
+        "env": env,
     }
     queue = app.queue()
     if job_file is not None:
         _say_that_stdin_is_read(job_file)
         ids = _add_file(queue, job_file, options)
     else:
-        line = _command_line(command_line, command_file, argv)
+        line = _command_line(command, command_file, argv)
         output.probe()
-        ids = queue.add_many([{**options, "id": job_id, "command": line}])
+        ids = queue.add_many([{**options, "id": given_id, "command": line}])
     if not wait:
         _print(queue, ids, one=job_file is None, as_json=app.json)
         return 0
     return _wait(queue, ids, one=job_file is None, as_json=app.json)
 
 
-def _check_one_source(
-    command_line: str | None, command_file: str | None, job_file: str | None, argv: Sequence[str]
-) -> None:
+def _check_one_source(command: str | None, command_file: str | None, job_file: str | None, argv: Sequence[str]) -> None:
     given = [
         name
         for name, is_given in (
-            ("--command", command_line is not None),
+            ("--command", command is not None),
             ("--command-file", command_file is not None),
             ("--job-file", job_file is not None),
             ("a command after --", bool(argv)),
@@ -151,28 +201,15 @@ def _check_one_source(
         raise click.UsageError(f"{' and '.join(given)} exclude each other: give one of them")
 
 
-def _command_line(command_line: str | None, command_file: str | None, argv: Sequence[str]) -> str:
-    if command_line is not None:
-        return command_line
+def _command_line(command: str | None, command_file: str | None, argv: Sequence[str]) -> str:
+    if command is not None:
+        return model.command_line(command, "--command")
     if command_file is not None:
         _say_that_stdin_is_read(command_file)
         return read_command(command_file)
     if not argv[0].strip():
         raise InvalidInput("the command after -- is empty")
-    return shlex.join(argv)
-
-
-def _whole_number(text: str | None) -> int | None:
-    if text is None:
-        return None
-    return retries(int(text) if _WHOLE_NUMBER.fullmatch(text) else text, "--max-retries")
-
-
-def _variables(assignments: Sequence[str]) -> dict[str, str] | None:
-    for assignment in assignments:
-        if "=" not in assignment:
-            raise InvalidInput(f"--env {assignment[:60]!r} is not of the form NAME=VALUE")
-    return dict(assignment.split("=", 1) for assignment in assignments) or None
+    return model.command_line(shlex.join(argv), "the command after --")
 
 
 def _say_that_stdin_is_read(path: str) -> None:
@@ -208,7 +245,7 @@ def _explain_by_place(path: str, entries: Sequence[Entry], jobs: Sequence[Any]) 
     """The library tells jobs by number; in a file one looks for a line."""
     for entry, fields in zip(entries, jobs, strict=True):
         try:
-            new_job(fields)
+            model.new_job(fields)
         except InvalidInput as error:
             name = "standard input" if path == STDIN else path
             raise InvalidInput(f"{name}, {entry.place}: {error}") from error

@@ -24,18 +24,18 @@ _ALIASES = {"queued": "pending", "running": "processing", "done": "completed", "
 _LIST = (
     Column("ID", cut=True),
     Column("STATE", styles=STATE_STYLES),
-    Column("ATTEMPTS", right=True),
-    Column("WHEN"),
+    Column("ATTEMPTS", right=True, spare=True),
+    Column("WHEN", spare=True),
     Column("COMMAND", cut=True),
 )
 _ATTEMPTS = (
     Column("#", right=True),
-    Column("STARTED"),
-    Column("TOOK", right=True),
+    Column("STARTED", spare=True),
+    Column("TOOK", right=True, spare=True),
     Column("OUTCOME", styles=STATE_STYLES),
-    Column("CPU", right=True),
-    Column("MEMORY", right=True),
-    Column("WORKER", cut=True),
+    Column("CPU", right=True, spare=True),
+    Column("MEMORY", right=True, spare=True),
+    Column("WORKER", cut=True, spare=True),
     Column("REASON", cut=True),
 )
 
@@ -193,8 +193,10 @@ def cmd_cancel(app: App, ids: Sequence[str], wait: bool) -> None:
         from queuectl.cli.waiting import block
 
         block(queue, queue.watch(ids), ids, None)
-    if app.json:
-        print_jobs(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)])
+    jobs = [queue.get(job_id) for job_id in dict.fromkeys(ids)]
+    ending = sum(job.state == PROCESSING for job in jobs)
+    still = "" if not ending else ", still ending" if ending == len(jobs) else f", {ending} still ending"
+    report(app, jobs, f"cancelled{still}")
 
 
 @command(
@@ -211,5 +213,12 @@ def cmd_retry(app: App, ids: Sequence[str]) -> None:
     """Run ended jobs again."""
     queue = app.existing_queue()
     queue.retry(*ids)
+    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "put back")
+
+
+def report(app: App, jobs: Sequence[Job], done: str) -> None:
+    """Tell what was done to jobs."""
     if app.json:
-        print_jobs(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)])
+        print_jobs(app, jobs)
+    else:
+        output.note(f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'} {done}")

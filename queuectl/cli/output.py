@@ -9,7 +9,7 @@ import os
 import re
 import select
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -31,6 +31,10 @@ STATE_STYLES: Mapping[str, str] = {
 
 _MOST_DRAWN = 1000
 """Rows of a table that rich draws; more come faster as plain columns."""
+_GAP = 2
+"""Columns of the terminal between two of a table."""
+_LEAST = 8
+"""What is cut shorter than this tells nothing."""
 
 # Besides the control characters: line separators, and marks that turn the direction of writing around.
 _HARMFUL = [*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF]
@@ -200,11 +204,12 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a table. ``cut`` may lose its end where the terminal is narrow."""
+    """A column of a table. Where the terminal is narrow, ``cut`` may lose its end, and what is ``spare`` goes."""
 
     title: str
     right: bool = False
     cut: bool = False
+    spare: bool = False
     styles: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -237,8 +242,10 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
 
     console = Console(highlight=False, markup=False, emoji=False)
     widths = [max(map(cell_len, each)) for each in zip([column.title for column in columns], *rows, strict=True)]
-    _narrow(widths, columns, console.width - 2 * (len(columns) - 1))
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    kept = _fitting(columns, widths, console.width)
+    columns, rows = [columns[i] for i in kept], [[row[i] for i in kept] for row in rows]
+    widths = _narrowed(columns, [widths[i] for i in kept], console.width)
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for column, width in zip(columns, widths, strict=True):
         table.add_column(
             column.title, justify="right" if column.right else "left", width=width, no_wrap=True, overflow="ellipsis"
@@ -252,19 +259,35 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     emit("".join(line.rstrip(" ") + "\n" for line in drawn.get().splitlines()))
 
 
-def _narrow(widths: list[int], columns: Sequence[Column], room: int) -> None:
-    """Take from the columns that may be cut, the widest first, then from all."""
-    for chosen in ([i for i, column in enumerate(columns) if column.cut], list(range(len(columns)))):
-        while chosen and sum(widths) > room and max(widths[i] for i in chosen) > 8:
-            widest = max(chosen, key=lambda i: widths[i])
-            widths[widest] -= 1
+def _fitting(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[int]:
+    """Which columns there is room for: of the spare ones, the last go first."""
+    kept = list(range(len(columns)))
+    least = [min(width, _LEAST) if column.cut else width for column, width in zip(columns, widths, strict=True)]
+    for i in reversed(range(len(columns))):
+        if sum(least[k] + _GAP for k in kept) - _GAP > room and columns[i].spare:
+            kept.remove(i)
+    return kept
+
+
+def _narrowed(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[int]:
+    """Widths that fit: taken from the widest that may be cut; from the first, which is the row's name, only then."""
+    narrowed = list(widths)
+    room -= _GAP * (len(columns) - 1)
+    cut = [i for i, column in enumerate(columns) if column.cut]
+    for chosen in ([i for i in cut if i > 0], cut, list(range(len(columns)))):
+        while chosen and sum(narrowed) > room and max(narrowed[i] for i in chosen) > _LEAST:
+            narrowed[max(chosen, key=lambda i: narrowed[i])] -= 1
+    return narrowed
 
 
 Pairs = Iterable[tuple[str, str]]
 
 
-def emit_fields(pairs: Pairs, *, cut: bool = False) -> None:
-    """Print names and values, one a line; a value may have several lines. On a terminal they wrap, or are cut."""
+def emit_fields(pairs: Pairs, *, cut: Collection[str] = ()) -> None:
+    """Print names and values, one a line; a value may have several lines.
+
+    Where the terminal is narrow they wrap; those with a name in ``cut`` lose their end.
+    """
     shown = [(name, escape_lines(value)) for name, value in pairs]
     width = max(len(name) for name, _ in shown)
     if on_terminal():
@@ -277,7 +300,7 @@ def emit_fields(pairs: Pairs, *, cut: bool = False) -> None:
             emit(f"{'':{width}}  {line}".rstrip() + "\n")
 
 
-def _draw_fields(pairs: Sequence[tuple[str, str]], cut: bool) -> None:
+def _draw_fields(pairs: Sequence[tuple[str, str]], cut: Collection[str]) -> None:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -285,9 +308,9 @@ def _draw_fields(pairs: Sequence[tuple[str, str]], cut: bool) -> None:
     console = Console(highlight=False, markup=False, emoji=False)
     grid = Table.grid(padding=(0, 2, 0, 0))
     grid.add_column(no_wrap=True, style="bold", min_width=max(len(name) for name, _ in pairs))
-    grid.add_column(overflow="ellipsis" if cut else "fold", no_wrap=cut)
+    grid.add_column(overflow="fold")
     for name, value in pairs:
-        text = Text(value)
+        text = Text(value, no_wrap=True, overflow="ellipsis") if name in cut else Text(value)
         for state, style in STATE_STYLES.items():
             text.highlight_regex(rf"\b[1-9]\d* {state}\b", style)
         text.stylize(STATE_STYLES.get(value.split(",")[0].split(":")[0], ""))

@@ -67,7 +67,7 @@ def cmd_status(app: App) -> None:
             *([("dead", "look with 'queuectl dlq list'")] if overview.counts[DEAD] else []),
             *([] if any(overview.counts.values()) else [("hint", "add a job: queuectl enqueue --command 'echo hi'")]),
         ],
-        cut=True,
+        cut=("oldest waiting", "next scheduled"),
     )
 
 

@@ -25,8 +25,8 @@ _TABLE = (
     Column("PID", right=True),
     Column("STATE", styles={**STATE_STYLES, "busy": "cyan", "idle": "green"}),
     Column("JOB", cut=True),
-    Column("ATTEMPT", right=True),
-    Column("FOR", right=True),
+    Column("ATTEMPT", right=True, spare=True),
+    Column("FOR", right=True, spare=True),
 )
 
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from program import NOBODY, Bench
+from farm import NOBODY
+from program import Bench
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from farm import IS_ROOT, as_nobody
+
 from queuectl import Queue, cli
 from queuectl.clock import SYSTEM_CLOCK
 from queuectl.model import Outcome
@@ -18,7 +20,6 @@ from queuectl.store.sqlite import SQLiteStore
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "queuectl"]
-NOBODY = 65534
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Bench:
 
 def execute_as_ordinary_user(directory: Path, *args: str) -> Result:
     """Run the real program as somebody who has no right to do everything."""
-    command = _as_nobody([*PROGRAM, *args]) if os.geteuid() == 0 else [*PROGRAM, *args]
+    command = as_nobody([*PROGRAM, *args]) if IS_ROOT else [*PROGRAM, *args]
     done = subprocess.run(
         command,
         cwd=directory,
@@ -114,20 +115,6 @@ def execute_as_ordinary_user(directory: Path, *args: str) -> Result:
         check=False,
     )
     return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
-
-
-def _as_nobody(command: list[str]) -> list[str]:
-    """Drop all rights. Where others cannot reach this Python, it is shown to them in a mount namespace."""
-    drop = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--"]
-    parents = [*reversed(Path(sys.base_prefix).parents), Path(sys.base_prefix)]
-    closed = next((str(parent) for parent in parents if not parent.stat().st_mode & 0o001), None)
-    if closed is None:
-        return [*drop, *command]
-    show = (
-        'spot=$(mktemp -d) && mount --bind "$1" "$spot" && mount -t tmpfs -o mode=755 tmpfs "$2" && '
-        'mkdir -p "$1" && mount --bind "$spot" "$1" && umount "$spot" && rmdir "$spot" && shift 2 && exec "$@"'
-    )
-    return ["unshare", "--mount", "sh", "-c", show, "sh", sys.base_prefix, closed, *drop, *command]
 
 
 def start(directory: Path, *args: str, **settings: Any) -> subprocess.Popen[bytes]:

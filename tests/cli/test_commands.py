@@ -100,14 +100,15 @@ def test_show_tells_all_attempts(bench: Bench) -> None:
 def test_cancel_and_retry(bench: Bench) -> None:
     bench.queue.enqueue("true")
     bench.queue.enqueue("true")
-    assert (bench.run("cancel", "1", "2", "2").out, bench.queue.counts()["cancelled"]) == ("", 2)
+    done = bench.run("cancel", "1", "2", "2")
+    assert (done.out, done.err, bench.queue.counts()["cancelled"]) == ("", "queuectl: 2 jobs cancelled\n", 2)
     assert bench.run("cancel", "1").code == 0
     told = json.loads(bench.run("retry", "1", "--json").out)
     assert [(job["id"], job["state"]) for job in told] == [("1", "pending")]
     bench.play("succeeded")
     result = bench.run("cancel", "2", "1")
     assert (result.code, "completed" in result.err) == (4, True)
-    assert bench.run("retry", "1", "2").code == 0
+    assert bench.run("retry", "1", "2").err == "queuectl: 2 jobs put back\n"
 
 
 def test_dead_letter_queue(bench: Bench) -> None:

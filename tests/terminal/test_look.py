@@ -1,4 +1,4 @@
-"""How it looks to somebody at a terminal of 80 columns."""
+"""How it looks to somebody at a terminal of 80 columns, or of 40."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from queuectl.retry import Verdict
 from queuectl.store.sqlite import SQLiteStore
 
 ROOT = Path(__file__).resolve().parents[2]
+_NOT_HANDED_ON = ("NO_COLOR", "COLUMNS", "LINES")
 COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -29,21 +30,23 @@ def queue(tmp_path: Path) -> Queue:
     return made
 
 
-def at_terminal(queue: Queue, *args: str, **env: str) -> pexpect.spawn:
-    clean = {key: value for key, value in os.environ.items() if not key.startswith("QUEUECTL_") and key != "NO_COLOR"}
+def at_terminal(queue: Queue, *args: str, columns: int = 80, **env: str) -> pexpect.spawn:
+    clean = {
+        key: value for key, value in os.environ.items() if not key.startswith("QUEUECTL_") and key not in _NOT_HANDED_ON
+    }
     return pexpect.spawn(
         sys.executable,
         ["-m", "queuectl", *args],
         cwd=queue.home.directory,
         env={**clean, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color", **env},
-        dimensions=(40, 80),
+        dimensions=(40, columns),
         encoding="utf-8",
         timeout=30,
     )
 
 
-def screen(queue: Queue, *args: str, **env: str) -> str:
-    process = at_terminal(queue, *args, **env)
+def screen(queue: Queue, *args: str, columns: int = 80, **env: str) -> str:
+    process = at_terminal(queue, *args, columns=columns, **env)
     process.expect(pexpect.EOF)
     process.close()
     text: str = process.before
@@ -116,3 +119,43 @@ def test_interrupt_at_the_terminal(queue: Queue) -> None:
     process.wait()
     assert process.exitstatus == 130
     assert "Traceback" not in process.before
+
+
+@pytest.fixture
+def narrow(queue: Queue) -> Queue:
+    """The same queue, looked at from a terminal of 40 columns, with a job that is dead."""
+    queue.enqueue("exit 3 # and a long explanation of it", id="lost", max_retries=0)
+    store = SQLiteStore(queue.home.database, 5)
+    queue.cancel("long", "odd")
+    claim = store.claim("worker-1", SYSTEM_CLOCK.now())
+    assert claim is not None
+    now = SYSTEM_CLOCK.now()
+    store.finish(claim, Outcome("failed", exit_code=3, reason="exit code 3"), Verdict("dead"), now, now)
+    store.close()
+    return queue
+
+
+@pytest.mark.parametrize("args", [(), ("list",), ("dlq", "list"), ("config", "list"), ("show", "lost")], ids=" ".join)
+def test_nothing_is_wider_than_a_narrow_terminal(narrow: Queue, args: tuple[str, ...]) -> None:
+    lines = COLOUR.sub("", screen(narrow, *args, columns=40)).splitlines()
+    assert lines
+    assert all(len(line) <= 40 for line in lines), lines
+
+
+def test_a_narrow_table_keeps_what_a_row_is_called_by_and_its_state(narrow: Queue) -> None:
+    lines = COLOUR.sub("", screen(narrow, "list", columns=40)).splitlines()
+    assert [line.split()[:2] for line in lines[1:]] == [
+        ["long", "cancelled"],
+        ["odd", "cancelled"],
+        ["later", "pending"],
+        ["lost", "dead"],
+    ]
+    assert lines[0].split() == ["ID", "STATE", "ATTEMPTS", "COMMAND"]
+    assert COLOUR.sub("", screen(narrow, "list", columns=26)).splitlines()[0].split() == ["ID", "STATE", "COMMAND"]
+    assert "exit code 3" in screen(narrow, "dlq", "list", columns=40)
+
+
+def test_a_narrow_status_loses_no_number(narrow: Queue) -> None:
+    words = " ".join(COLOUR.sub("", screen(narrow, "status", columns=40)).split())
+    assert "1 pending, 0 processing, 0 completed, 1 dead, 2 cancelled" in words
+    assert "queuectl dlq list" in words
