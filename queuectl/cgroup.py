@@ -93,6 +93,21 @@ class WorkerGroups:
         return [folder for folder, _, _ in os.walk(self.path, topdown=False)]
 
 
+def usable_parent() -> str | None:
+    """The group below which workers can have theirs, tried out; None where there is none."""
+    parent = own_group()
+    if parent is None:
+        return None
+    try:
+        probe = os.path.join(parent, f"queuectl-probe-{os.getpid()}")
+        os.mkdir(probe)
+        usable = os.access(os.path.join(probe, "cgroup.procs"), os.W_OK)
+        os.rmdir(probe)
+    except OSError:
+        return None
+    return parent if usable else None
+
+
 def own_group() -> str | None:
     """The directory of the cgroup v2 that this process is in; None where there is none."""
     mount = _mount_point()

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from queuectl import files, host, leftovers, pidfile, processes, settings, wake
 from queuectl.cgroup import WorkerGroups
-from queuectl.clock import SYSTEM_CLOCK, iso
+from queuectl.clock import iso
 from queuectl.errors import Conflict, InvalidInput, QueueError, StoreError
 from queuectl.home import Home
 from queuectl.host import Terms
@@ -123,7 +123,7 @@ def _as_error(verdict: str) -> QueueError:
 
 
 def _supervise(home: Home, orders: Orders, on_ready: Callable[[], None]) -> int:
-    lock = _take_lock(home)
+    lock = take_lock(home)
     try:
         inbox = Inbox(SIGNALS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -133,7 +133,7 @@ def _supervise(home: Home, orders: Orders, on_ready: Callable[[], None]) -> int:
         forget_former_request(home)
         wake.make_fifo(home.wake)
         wake.make_fifo(home.control)
-        _put_right_what_was_left(home)
+        leftovers.put_right(home)
         groups = WorkerGroups.make(home)
         terms = Terms(home, groups, settings.Live(home.settings, logger.warning), orders.drain)
         try:
@@ -148,7 +148,8 @@ def _supervise(home: Home, orders: Orders, on_ready: Callable[[], None]) -> int:
         lock.release()
 
 
-def _take_lock(home: Home) -> FileLock:
+def take_lock(home: Home) -> FileLock:
+    """Become the only one who deals with this queue's workers. Raises :class:`Conflict` while another does."""
     lock = FileLock(home.supervisor_lock, timeout=_LOCK_PATIENCE, mode=files.PRIVATE_FILE)
     try:
         lock.acquire()
@@ -166,19 +167,6 @@ def _take_lock(home: Home) -> FileLock:
 def _by_whom(home: Home) -> str:
     identity = pidfile.read(home.supervisor_pid)
     return f" (supervisor {identity.pid})" if identity is not None else ""
-
-
-def _put_right_what_was_left(home: Home) -> None:
-    """End what dead workers left, and record their attempts, before anybody claims."""
-    current = settings.load(home.settings)
-    store = open_store(home, current.busy_timeout)
-    try:
-        for name in leftovers.end_all(home, was_working=bool(store.claims())):
-            logger.error("a former worker left a process that cannot be ended: %s", name)
-        leftovers.rescue(home, store, current, SYSTEM_CLOCK, None, "its worker and its supervisor died")
-    finally:
-        store.close()
-    leftovers.forget(home)
 
 
 def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
@@ -204,9 +192,9 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     if identity is None or not processes.send_signal(identity.pid, identity.started, signal.SIGKILL):
         raise QueueError(f"the supervisor does not stop, and cannot be killed from here: see {home.supervisor_log}")
     _wait_until(lambda: not is_running(home), UNKILLABLE_WAIT)
-    lock = _take_lock(home)
+    lock = take_lock(home)
     try:
-        _put_right_what_was_left(home)
+        leftovers.put_right(home)
     finally:
         lock.release()
     return True

@@ -9,9 +9,9 @@ import signal
 import time
 from collections.abc import Collection
 
-from queuectl import files, pidfile, processes, slot
+from queuectl import files, pidfile, processes, settings, slot
 from queuectl.cgroup import WorkerGroups
-from queuectl.clock import Clock
+from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.home import Home
 from queuectl.pidfile import Identity
 from queuectl.processes import Process
@@ -20,6 +20,7 @@ from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.settings import Settings
 from queuectl.store.base import Store
 from queuectl.store.connection import file_identity
+from queuectl.store.sqlite import open_store
 
 logger = logging.getLogger(__name__)
 
@@ -29,9 +30,24 @@ _ROUND = 0.02
 _EMPTY_LOOKS = 3
 
 
-def rescue(
-    home: Home, store: Store, settings: Settings, clock: Clock, workers: Collection[str] | None, why: str
-) -> int:
+def put_right(home: Home) -> int:
+    """End what dead workers left, and record their attempts; how many there were.
+
+    The caller holds the supervisor's lock, so that nobody claims meanwhile.
+    """
+    current = settings.load(home.settings)
+    store = open_store(home, current.busy_timeout)
+    try:
+        for name in end_all(home, was_working=bool(store.claims())):
+            logger.error("a former worker left a process that cannot be ended: %s", name)
+        rescued = rescue(home, store, current, SYSTEM_CLOCK, None, "its worker and its supervisor died")
+    finally:
+        store.close()
+    forget(home)
+    return rescued
+
+
+def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: Collection[str] | None, why: str) -> int:
     """Record the attempts of dead workers (all, when None) as ``crashed``; how many there were.
 
     Nothing of them may live any more. A job with retries left goes back in the queue.
@@ -39,7 +55,7 @@ def rescue(
     rescued = 0
     for claim in store.claims(workers):
         outcome = slot.crashed(home.slot(claim.worker), claim.seq, claim.number, home.log(claim.id), why)
-        verdict = judge(outcome.kind, claim.attempts, claim.max_retries, settings.backoff_base, settings.backoff_max)
+        verdict = judge(outcome.kind, claim.attempts, claim.max_retries, current.backoff_base, current.backoff_max)
         now = clock.now()
         recorded, _ = store.finish(claim, outcome, verdict, now, now)
         if recorded:

@@ -38,6 +38,7 @@ _SECTIONS: Mapping[str, Mapping[str, str]] = {
         "init": "queue",
         "status": "queue",
         "config": "config",
+        "doctor": "doctor",
     },
 }
 """The commands as ``--help`` shows them, each with the module that holds it."""

@@ -27,6 +27,8 @@ STATE_STYLES: Mapping[str, str] = {
     "not_started": "red",
     "released": "yellow",
     "running": "cyan",
+    "wrong": "red",
+    "repaired": "yellow",
 }
 
 _MOST_DRAWN = 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -90,6 +90,18 @@ class Store(Protocol):
 
     def is_drained(self, now: int) -> bool:
         """Whether nothing runs and nothing may run without further help, but for jobs scheduled for later."""
+
+    def faults(self) -> list[str]:
+        """What is wrong with the store itself, or with what it tells about its jobs; reads all of it."""
+
+    def logged(self) -> Iterator[tuple[str, int]]:
+        """The jobs whose attempts wrote output, each with the size that its log has at least."""
+
+    def forget_output(self, ids: Collection[str]) -> None:
+        """Note that the output of these jobs' attempts is gone."""
+
+    def newest(self) -> int | None:
+        """When the job that was added last was added; None when there never was one."""
 
     def version(self) -> int:
         """Changes when another connection changed something; cheap."""

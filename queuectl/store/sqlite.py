@@ -194,6 +194,26 @@ class SQLiteStore:
     def is_drained(self, now: int) -> bool:
         return not self._value("has_work_left", {"now": now})
 
+    def faults(self) -> list[str]:
+        with self._connections.snapshot() as connection:
+            damage = [row[0] for row in connection.execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
+            return damage or [
+                f"job {row['id']} {row['fault']}" for row in connection.execute(self._sql["contradictions"])
+            ]
+
+    def logged(self) -> Iterator[tuple[str, int]]:
+        with self._connections.using() as connection:
+            for row in connection.execute(self._sql["logged"]):
+                yield row["id"], row["size"]
+
+    def forget_output(self, ids: Collection[str]) -> None:
+        with self._connections.transaction() as connection:
+            connection.execute(self._sql["forget_output"], (json.dumps(list(ids)),))
+
+    def newest(self) -> int | None:
+        rows = self._read("newest")
+        return rows[0][0] if rows else None
+
     def version(self) -> int:
         return self._connections.version()
 

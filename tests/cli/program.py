@@ -87,6 +87,7 @@ class Bench:
         path = Path(self.queue.home.log(claim.id))
         offset = path.stat().st_size if path.exists() else 0
         if log is not None:
+            path.touch(0o600)
             with path.open("ab") as file:
                 file.write(log)
             how |= {"log_offset": offset, "log_bytes": len(log)}

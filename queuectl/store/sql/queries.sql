@@ -127,3 +127,32 @@ SELECT * FROM (SELECT * FROM jobs WHERE lane = 1 ORDER BY due, seq LIMIT 1)
 UNION ALL
 SELECT * FROM (SELECT * FROM jobs WHERE lane = 2 ORDER BY due, seq LIMIT 1)
 ORDER BY due, seq LIMIT 1;
+
+-- name: contradictions
+-- What no sequence of transactions can have written: every start has its record, and what ended says how.
+SELECT id, iif(state = 'processing' AND worker IS NULL, 'is processing, but no worker holds it',
+           iif(state <> 'processing' AND worker IS NOT NULL, 'is held by a worker, but not processing',
+           iif(starts <> (state = 'processing') + (SELECT count(*) FROM attempts WHERE job_seq = seq),
+               'has not as many attempts recorded as it had starts',
+           iif(attempts < 0 OR attempts > starts, 'is charged more starts than it had',
+               'is completed, but its last attempt did not succeed')))) AS fault
+FROM jobs
+WHERE (state = 'processing') <> (worker IS NOT NULL)
+   OR starts <> (state = 'processing') + (SELECT count(*) FROM attempts WHERE job_seq = seq)
+   OR attempts NOT BETWEEN 0 AND starts
+   OR (state = 'completed'
+       AND coalesce((SELECT outcome FROM attempts WHERE job_seq = seq AND number = starts), '') <> 'succeeded')
+LIMIT 10;
+
+-- name: logged
+SELECT id, max(log_offset + log_bytes) AS size
+FROM attempts JOIN jobs ON seq = job_seq
+WHERE log_bytes > 0
+GROUP BY job_seq;
+
+-- name: forget_output
+UPDATE attempts SET log_offset = NULL, log_bytes = NULL
+WHERE job_seq IN (SELECT seq FROM jobs WHERE id IN (SELECT value FROM json_each(?)));
+
+-- name: newest
+SELECT created_at FROM jobs ORDER BY seq DESC LIMIT 1;

@@ -1,0 +1,48 @@
+"""``doctor``: what is wrong with a queue, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.base import App, command, pass_app
+from queuectl.errors import NoSuchQueue
+
+if TYPE_CHECKING:
+    from queuectl.doctor import Finding
+
+
+@command(
+    "doctor",
+    examples=("queuectl doctor", "queuectl doctor --repair", "queuectl doctor --json"),
+    after_help=(
+        "The exit code is 1 when something is wrong. --repair touches nothing that running workers use: it makes files "
+        "private, removes PID files of dead processes, ends what dead workers left and puts their jobs back, and notes "
+        "that lost output is lost.",
+    ),
+)
+@click.option("--repair", is_flag=True, help="Do what is safe about it.")
+@pass_app
+def cmd_doctor(app: App, repair: bool) -> int:
+    """Look the queue over: files, database, workers, logs."""
+    home = app.queue().home
+    if not home.exists:
+        raise NoSuchQueue(
+            f"no queue at {home.database}: run 'queuectl init {home.database}', or name another with --db"
+        )
+    from queuectl import doctor
+
+    findings = doctor.examine(home, repair=repair)
+    healthy = all(finding.ok for finding in findings)
+    if app.json:
+        output.emit_json({"healthy": healthy, "checks": [finding.as_dict() for finding in findings]})
+    else:
+        output.emit_fields([(finding.check, _in_words(finding)) for finding in findings])
+    return 0 if healthy else 1
+
+
+def _in_words(finding: Finding) -> str:
+    verdict = "repaired" if finding.repaired else "ok" if finding.ok else "wrong"
+    return f"{verdict}: {finding.text}" + (f": {finding.advice}" if finding.advice else "")
