@@ -41,6 +41,7 @@ lint: $(STAMP) ## style, types, and the layers of the modules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive queuectl scripts bin/docker-entrypoint
 
 .PHONY: cover
 cover: $(STAMP) ## which lines the suite runs, workers and commands included

@@ -47,7 +47,7 @@ def spawn(arguments: list[bytes], cwd: bytes, environment: Mapping[bytes, bytes]
 
     ``posix_spawn`` is no faster, and has no directory.
     """
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # nosec B603  # to run what users enqueue is the purpose
         arguments,
         cwd=cwd,
         env=environment,

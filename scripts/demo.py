@@ -77,7 +77,7 @@ def clean_up(directory: Path) -> None:
         signal.signal(number, signal.SIG_IGN)
     if (directory / "queuectl.db").exists():
         command = ["queuectl", "worker-stop", "--now"]
-        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=directory)
+        done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=directory)  # nosec B603  # the one that make puts first in the PATH
         if done.returncode:
             print(f"the workers could not be stopped: {done.stderr}", file=sys.stderr)
     # Such as a command that a signal caught at its birth.
@@ -207,7 +207,7 @@ def tell(text: str) -> None:
 def run(*arguments: str, expect: int = 0, quiet: bool = False, shown: str | None = None) -> None:
     """Print a command, run it on this terminal, and insist on its exit code."""
     print(f"$ {shown or shlex.join(('queuectl', *arguments))}", flush=True)
-    done = subprocess.run(["queuectl", *arguments], check=False, stdout=subprocess.PIPE if quiet else None, text=True)
+    done = subprocess.run(["queuectl", *arguments], check=False, stdout=subprocess.PIPE if quiet else None, text=True)  # nosec B603, B607  # the one that make puts first in the PATH
     if quiet:
         print(f"({len(done.stdout.split())} ids)", flush=True)
     if done.returncode != expect:
@@ -215,7 +215,7 @@ def run(*arguments: str, expect: int = 0, quiet: bool = False, shown: str | None
 
 
 def output_of(*arguments: str) -> str:
-    return subprocess.run(["queuectl", *arguments], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(["queuectl", *arguments], check=True, capture_output=True, text=True).stdout  # nosec B603, B607  # the one that make puts first in the PATH
 
 
 def expect(condition: bool, claim: str) -> None:
