@@ -47,12 +47,16 @@ class WorkerGroups:
     @classmethod
     def noted(cls, home: Home) -> WorkerGroups:
         """The groups of the last workers, as ``run/`` remembers them."""
-        path, _, inode = (files.read_small(home.cgroup) or "").rstrip("\n").rpartition("\n")
+        content, owner = files.read_signed(home.cgroup) or ("", 0)
+        path, _, inode = content.rstrip("\n").rpartition("\n")
         try:
-            # The same path is another group in another container, and after a reboot.
-            return cls(path if str(os.stat(path).st_ino) == inode else None)
+            status = os.stat(path)
         except OSError:
             return cls(None)
+        # The same path is another group in another container, and after a reboot. And who could write
+        # the note, but is neither we nor root, may have us kill what is in groups of their own only.
+        is_theirs = str(status.st_ino) == inode and owner in (0, os.geteuid(), status.st_uid)
+        return cls(path if is_theirs else None)
 
     def enter(self, worker: str) -> None:
         """Move this process into a worker's group; one that cannot is contained by other means."""

@@ -81,6 +81,8 @@ def start(home: Home, count: int, mode: str = "process", drain: bool = False) ->
 def _live_detached(home: Home, orders: Orders, report: int) -> None:
     """Become a process that nobody waits for and no terminal reaches, and supervise."""
     try:
+        # Until there is a log, whoever started us tells what went wrong; it must not be said twice.
+        logging.getLogger("queuectl").addHandler(logging.NullHandler())
         os.setsid()
         if os.fork() != 0:
             os._exit(0)
@@ -189,7 +191,7 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     if _wait_until(lambda: not is_running(home), patience):
         return True
     identity = pidfile.read(home.supervisor_pid)
-    if identity is None or not processes.send_signal(identity.pid, identity.started, signal.SIGKILL):
+    if not (identity and identity.lives and processes.send_signal(identity.pid, identity.started, signal.SIGKILL)):
         raise QueueError(f"the supervisor does not stop, and cannot be killed from here: see {home.supervisor_log}")
     _wait_until(lambda: not is_running(home), UNKILLABLE_WAIT)
     lock = take_lock(home)
@@ -249,7 +251,7 @@ def _told_state(home: Home) -> dict[str, Any]:
 def is_running(home: Home) -> bool:
     """Whether a supervisor holds the lock: nothing else counts."""
     try:
-        descriptor = os.open(home.supervisor_lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(home.supervisor_lock, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
@@ -282,7 +284,7 @@ def _log_to(home: Home, terminal: TextIO | None) -> int:
         with contextlib.suppress(FileNotFoundError):
             if os.lstat(path).st_size > _LOG_SIZE:
                 os.replace(path, f"{path}.1")
-        descriptor = os.open(path, flags, files.PRIVATE_FILE)
+        descriptor = files.open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     except OSError as error:
         raise QueueError(f"cannot write the log {path}: {error.strerror}") from error
     formatter = logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(message)s", "%Y-%m-%dT%H:%M:%SZ")

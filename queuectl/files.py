@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 import tempfile
@@ -70,20 +71,46 @@ def make_private_directories(path: str) -> None:
     make_private_directory(path)
 
 
-def read_small(path: str, limit: int = 65_536) -> str | None:
-    """The content of a small text file; None when there is no such readable regular file.
+def open_regular(path: str, flags: int, *, follow: bool = False) -> int:
+    """Open a regular file, made private where it is made; its descriptor. Raises :class:`OSError` for anything else.
 
-    Neither follows a symlink nor blocks on a FIFO that somebody planted in its place.
+    Never blocks on a FIFO that somebody planted in its place, nor takes a symlink, unless it is to ``follow`` one.
     """
+    flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
-        handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        handle = os.open(path, flags, PRIVATE_FILE)
+    except OSError as error:
+        if error.errno == errno.ELOOP and not follow:
+            raise OSError(errno.ELOOP, "it is a symbolic link", path) from error
+        if error.errno == errno.ENXIO:  # a socket, or a FIFO that nobody reads
+            raise _not_regular(path) from error
+        raise
+    mode = os.fstat(handle).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(handle)
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", path) if stat.S_ISDIR(mode) else _not_regular(path)
+    return handle
+
+
+def _not_regular(path: str) -> OSError:
+    return OSError(errno.EINVAL, "it is not a regular file", path)
+
+
+def read_small(path: str, limit: int = 65_536) -> str | None:
+    """The content of a small text file; None when there is no such readable regular file."""
+    read = read_signed(path, limit)
+    return None if read is None else read[0]
+
+
+def read_signed(path: str, limit: int = 65_536) -> tuple[str, int] | None:
+    """As :func:`read_small`, with the user id of the file's owner."""
+    try:
+        handle = open_regular(path, os.O_RDONLY)
     except OSError:
         return None
     try:
-        if not stat.S_ISREG(os.fstat(handle).st_mode):
-            return None
         with open(handle, "rb", closefd=False) as file:
-            return file.read(limit).decode("utf-8", "replace")
+            return file.read(limit).decode("utf-8", "replace"), os.fstat(handle).st_uid
     except OSError:
         return None
     finally:

@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 def open_for_append(path: str) -> JobLog:
     """Open a job's log for one more attempt. Makes ``job_logs/`` when somebody removed it. Raises :class:`OSError`."""
-    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
     try:
-        descriptor = os.open(path, flags, files.PRIVATE_FILE)
+        descriptor = files.open_regular(path, flags)
     except FileNotFoundError:
         files.make_private_directory(os.path.dirname(path))
-        descriptor = os.open(path, flags, files.PRIVATE_FILE)
+        descriptor = files.open_regular(path, flags)
     os.set_blocking(descriptor, True)
     return JobLog(path, descriptor)
 

@@ -149,7 +149,7 @@ class _Marks:
 
     def _is_marked(self, process: Process) -> bool:
         return not process.is_zombie and (
-            any(_is_of(identity, process) for identity in self._noted)
+            any(_is_of(identity, process) and identity.may_name(process.pid) for identity in self._noted)
             or self._carries_variable(process.pid)
             or self._writes_log(process.pid)
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from queuectl import files, processes
 
@@ -20,6 +20,8 @@ class Identity:
     started: int
     boot: str
     namespace: str
+    told_by: int | None = field(default=None, compare=False)
+    """Who wrote it down, as a user id; None when nobody did."""
 
     @property
     def is_here(self) -> bool:
@@ -30,7 +32,20 @@ class Identity:
     def lives(self) -> bool:
         """Whether this very process runs (a zombie does not)."""
         process = processes.look(self.pid) if self.is_here else None
-        return process is not None and process.started == self.started and not process.is_zombie
+        return (
+            process is not None
+            and process.started == self.started
+            and not process.is_zombie
+            and self.may_name(process.pid)
+        )
+
+    def may_name(self, pid: int) -> bool:
+        """Whether who wrote this down may have a process signalled by us.
+
+        We, root, and whoever the process belongs to may. In a directory that others can write, anybody
+        could name a process of ours, or have root end one of somebody else's.
+        """
+        return self.told_by in (None, 0, os.geteuid()) or self.told_by == processes.owner(pid)
 
 
 def myself() -> Identity:
@@ -51,9 +66,10 @@ def write(path: str, identity: Identity, role: str) -> None:
 
 def read(path: str) -> Identity | None:
     """Who a PID file names; None when it is missing or not what ``write`` makes."""
-    lines = (files.read_small(path) or "").splitlines()
+    content, owner = files.read_signed(path) or ("", 0)
+    lines = content.splitlines()
     try:
-        return Identity(int(lines[0]), int(lines[1]), lines[2], lines[3])
+        return Identity(int(lines[0]), int(lines[1]), lines[2], lines[3], owner)
     except (IndexError, ValueError):
         return None
 

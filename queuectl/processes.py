@@ -71,6 +71,18 @@ def start_time(pid: int) -> int | None:
     return None if process is None else process.started
 
 
+def owner(pid: int) -> int | None:
+    """The user id whose rights a process has; None when there is none with this PID."""
+    try:
+        if sys.platform != "linux":
+            return _owner_from_psutil(pid)
+        # Not the owner of /proc/PID, which is root for a program that changed its user.
+        with open(f"/proc/{pid}/status", "rb") as file:
+            return next((int(line.split()[2]) for line in file if line.startswith(b"Uid:")), None)
+    except OSError:
+        return None
+
+
 def send_signal(pid: int, started: int, number: int) -> bool:
     """Signal the process that started then, and no stranger that has its PID by now; whether it was sent."""
     # Gone already, or not ours to signal: the caller looks again.
@@ -120,6 +132,15 @@ def _pids() -> list[int]:
     import psutil
 
     return list(psutil.pids())
+
+
+def _owner_from_psutil(pid: int) -> int | None:
+    import psutil
+
+    try:
+        return int(psutil.Process(pid).uids().effective)
+    except psutil.Error:
+        return None
 
 
 def _from_psutil(pid: int) -> Process | None:

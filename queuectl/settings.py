@@ -147,8 +147,8 @@ def _read(path: str) -> dict[str, Any]:
 
 
 def _without_waiting(path: str, flags: int) -> int:
-    """Open a file, and do not wait for somebody to write when it is a FIFO."""
-    return os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC)
+    """Open a file, and do not wait for somebody to write when it is a FIFO. It may be kept elsewhere, by a symlink."""
+    return files.open_regular(path, flags, follow=True)
 
 
 def _checked(given: Mapping[str, Any], path: str) -> dict[str, Any]:

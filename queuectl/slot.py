@@ -27,19 +27,19 @@ class Running:
     log_offset: int
     boot: str
     namespace: str
+    told_by: int | None = None
 
     @property
     def identity(self) -> pidfile.Identity:
         """The job's first process."""
-        return pidfile.Identity(self.pid, self.started, self.boot, self.namespace)
+        return pidfile.Identity(self.pid, self.started, self.boot, self.namespace, self.told_by)
 
 
 class Slot:
     """The note of one worker."""
 
     def __init__(self, path: str) -> None:
-        flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        self._descriptor = os.open(path, flags, files.PRIVATE_FILE)
+        self._descriptor = files.open_regular(path, os.O_WRONLY | os.O_CREAT)
         self._boot, self._namespace = pidfile.boot_id(), pidfile.pid_namespace()
         # Takes the space on the disk now, not when a job has been started already.
         self.idle()
@@ -47,7 +47,8 @@ class Slot:
     def running(self, pid: int, seq: int, number: int, log_offset: int) -> None:
         """Note what was just started."""
         started = processes.start_time(pid) or 0
-        self._write(Running(pid, started, seq, number, log_offset, self._boot, self._namespace).__dict__)
+        running = Running(pid, started, seq, number, log_offset, self._boot, self._namespace).__dict__
+        self._write({name: value for name, value in running.items() if name != "told_by"})
 
     def idle(self) -> None:
         """Note that nothing of it is left."""
@@ -59,8 +60,9 @@ class Slot:
 
 def read(path: str) -> Running | None:
     """What a slot names; None when nothing runs, or it is unreadable."""
+    content, owner = files.read_signed(path) or ("{}", 0)
     try:
-        return Running(**json.loads(files.read_small(path) or "{}"))
+        return Running(**json.loads(content), told_by=owner)
     except (ValueError, TypeError):
         return None
 
