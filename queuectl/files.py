@@ -13,21 +13,28 @@ PRIVATE_DIRECTORY = 0o700
 
 
 def write_durably(path: str, content: str) -> None:
-    """Replace a file's content: on disk before this returns, private to its owner."""
-    _move(write_beside(path, content, sync=True), path)
+    """Replace a file's content: on disk before this returns, private to the owner of its directory."""
+    _move(_write_beside(path, content, give=True, sync=True), path)
     sync_directory(os.path.dirname(path))
 
 
-def write_atomically(path: str, content: str) -> None:
-    """Replace a file's content at one stroke; not forced to disk (for what a reboot makes stale)."""
-    _move(write_beside(path, content, sync=False), path)
+def write_atomically(path: str, content: str, *, give: bool = False) -> None:
+    """Replace a file's content at one stroke; not forced to disk (for what a reboot makes stale).
+
+    It is ours, or to ``give`` to the owner of its directory, who is to read what root wrote.
+    """
+    _move(_write_beside(path, content, give=give, sync=False), path)
 
 
-def write_beside(path: str, content: str, *, sync: bool) -> str:
+def _write_beside(path: str, content: str, *, give: bool, sync: bool) -> str:
     """Write a private temporary file next to ``path`` and return its name."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:60]}.", dir=os.path.dirname(path))
+    directory = os.path.dirname(path)
+    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:60]}.", dir=directory)
     try:
         with open(handle, "w", encoding="utf-8") as file:
+            if give and os.geteuid() == 0:
+                status = os.stat(directory or os.curdir)
+                os.fchown(handle, status.st_uid, status.st_gid)
             file.write(content)
             file.flush()
             if sync:

@@ -21,7 +21,7 @@ class Request:
 
 def write_request(home: Home, request: Request) -> None:
     """Leave a request; whoever wakes the supervisor after this can be sure that it sees it."""
-    files.write_atomically(home.stop_request, json.dumps(request.__dict__))
+    files.write_atomically(home.stop_request, json.dumps(request.__dict__), give=True)
 
 
 def forget_former_request(home: Home) -> None:
