@@ -272,6 +272,14 @@ def _wait_until(condition: Callable[[], bool], patience: float) -> bool:
     return True
 
 
+class _Harmless(logging.Formatter):
+    """One line a message: the path of a home, or what a process calls itself, neither forges one nor steers a terminal."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        text = super().formatMessage(record)
+        return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 _LOG_SIZE = 10 * 1024 * 1024
 
 
@@ -279,7 +287,6 @@ def _log_to(home: Home, terminal: TextIO | None) -> int:
     """Send the log to ``run/supervisor.log``, and to a terminal; returns the file's descriptor."""
     home.make_directories()
     path = home.supervisor_log
-    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     try:
         with contextlib.suppress(FileNotFoundError):
             if os.lstat(path).st_size > _LOG_SIZE:
@@ -287,7 +294,7 @@ def _log_to(home: Home, terminal: TextIO | None) -> int:
         descriptor = files.open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
     except OSError as error:
         raise QueueError(f"cannot write the log {path}: {error.strerror}") from error
-    formatter = logging.Formatter("%(asctime)s %(levelname)s [%(process)d] %(message)s", "%Y-%m-%dT%H:%M:%SZ")
+    formatter = _Harmless("%(asctime)s %(levelname)s [%(process)d] %(message)s", "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime
     logging.raiseExceptions = False  # a full disk or a closed terminal must not end a supervisor
     root = logging.getLogger("queuectl")

@@ -138,10 +138,11 @@ def cmd_worker_status(app: App) -> int:
 def _print_status(status: dict[str, Any]) -> None:
     supervisor, workers = status["supervisor"] or {}, status["workers"]
     now = clock.SYSTEM_CLOCK.now()
-    output.emit(
+    told = (
         f"supervisor {supervisor.get('pid', '-')}, {supervisor.get('mode', '-')} mode, "
-        f"{len(workers)} workers, up for {_since(supervisor.get('started_at'), now)}\n\n"
+        f"{len(workers)} workers, up for {_since(supervisor.get('started_at'), now)}"
     )
+    output.emit(output.escape(told) + "\n\n")
     rows = [
         [
             str(worker["name"]),
