@@ -11,10 +11,14 @@ from queuectl.errors import StoreBusy, StoreError
 
 DAMAGED = "is damaged: restore it from a backup, or save what 'sqlite3 FILE .recover' finds"
 
+_FULL = "cannot grow: the disk is full"
+_SHARED_MEMORY = 32_768
+"""Bytes that SQLite's ``-shm`` file grows by at least. Without room for it, not even a read is possible."""
+
 _REASONS = (
     ("locked", "is locked by another program"),
     ("busy", "is locked by another program"),
-    ("full", "cannot grow: the disk is full"),
+    ("full", _FULL),
     ("readonly", "is read-only"),
     ("malformed", DAMAGED),
     ("decode", DAMAGED),
@@ -43,11 +47,11 @@ def explain(error: sqlite3.Error, path: str) -> StoreError:
     for sign, reason in _REASONS:
         if sign in said:
             kind = StoreBusy if sign in ("locked", "busy") else StoreError
-            return kind(f"the database {path} {_looked_at(path) or reason}")
+            return kind(f"the database {path} {_looked_at(path, sign) or reason}")
     return StoreError(f"the database {path}: {error}")
 
 
-def _looked_at(path: str) -> str | None:
+def _looked_at(path: str, sign: str) -> str | None:
     """What SQLite's message leaves out, where a look at the file tells."""
     if os.path.isdir(path):
         return "is a directory"
@@ -55,4 +59,14 @@ def _looked_at(path: str) -> str | None:
         return "is gone"
     if not os.access(path, os.R_OK):
         return "cannot be read: permission denied"
+    if sign in ("disk i/o", "unable to open") and _is_full(path):
+        return _FULL
     return None
+
+
+def _is_full(path: str) -> bool:
+    try:
+        status = os.statvfs(path)
+    except OSError:
+        return False
+    return status.f_bavail * status.f_frsize < _SHARED_MEMORY
