@@ -54,7 +54,8 @@ class Worker:
         self._wake = wake.open_fifo(home.wake)
         self._woken = 0
         self._claimed_at = 0.0
-        self._troubled = False
+        self._failing: set[str] = set()
+        """What could not be done with the database when it was last tried."""
 
     def run(self) -> bool:
         """Work; returns whether it ended because the queue is drained."""
@@ -83,10 +84,10 @@ class Worker:
         return False
 
     def _claim(self) -> Claim | None:
-        claim = self._try(self._claim_now)
+        claim = self._try("claim", self._claim_now)
         if claim is not None:
             wake.pass_on(self._wake, max(self._woken - 1, self._guards_needed()))
-        if not self._troubled:
+        if not self._failing:
             self._woken = 0
         return claim
 
@@ -96,7 +97,7 @@ class Worker:
 
     def _guards_needed(self) -> int:
         """1 when somebody else must watch for the next scheduled job, since this worker gets busy."""
-        return 1 if self._try(self._store.next_due) is not None else 0
+        return 1 if self._try("look ahead", self._store.next_due) is not None else 0
 
     def _work(self, claim: Claim) -> Claim | None:
         """Run a claimed job and record what came of it; the next claim, if there is one already."""
@@ -110,7 +111,7 @@ class Worker:
         verdict = judge(outcome.kind, claim.attempts, claim.max_retries, settings.backoff_base, settings.backoff_max)
         ended_at = claim.started_at + round((self._clock.monotonic() - self._claimed_at) * SECOND)
         while True:
-            stored = self._try(lambda: self._finish(claim, outcome, verdict, ended_at))
+            stored = self._try("record", lambda: self._finish(claim, outcome, verdict, ended_at))
             if stored is not None:
                 break
             if self._link.order is not None and not self._link.order.gently:
@@ -138,13 +139,13 @@ class Worker:
         self._link.listen(None, self._runner.signs)
 
     def _is_drained(self) -> bool:
-        return self._drain and bool(self._try(lambda: self._store.is_drained(self._clock.now())))
+        return self._drain and bool(self._try("count", lambda: self._store.is_drained(self._clock.now())))
 
     def _wait_for_work(self) -> None:
         """Sleep until there may be something to claim, or something to hear."""
-        due = self._try(self._store.next_due)
+        due = self._try("look ahead", self._store.next_due)
         timeout = _LONGEST_SLEEP if due is None else min(_LONGEST_SLEEP, (due - self._clock.now()) / SECOND + 0.001)
-        if self._troubled:
+        if self._failing:
             timeout = min(timeout, _STORE_PAUSE)
         while not self._link.stopping:
             ready = self._link.listen(max(0.0, timeout), (self._wake,))
@@ -154,19 +155,23 @@ class Worker:
             if self._woken:
                 return
 
-    def _try(self, verb: Callable[[], Result]) -> Result | None:
-        """Use the store; when it cannot be used, say so once, wait a little, and return None."""
+    def _try(self, what: str, verb: Callable[[], Result]) -> Result | None:
+        """Use the store; when it cannot be used, say so once, wait a little, and return None.
+
+        The trouble is over when what failed works again: a full disk can still be read.
+        """
         try:
             result = verb()
         except StoreError as error:
-            if not self._troubled:
+            if not self._failing:
                 logger.error("%s: %s; waiting for it", self.name, error)
-            self._troubled = True
+            self._failing.add(what)
             self._link.listen(_STORE_PAUSE)
             return None
-        if self._troubled:
-            logger.info("%s: the database can be used again", self.name)
-            self._troubled = False
+        if what in self._failing:
+            self._failing.remove(what)
+            if not self._failing:
+                logger.info("%s: the database can be used again", self.name)
         return result
 
 
@@ -179,6 +184,7 @@ class _OrdersFor:
         self._store = store
         self._clock = clock
         self._cancelled = False
+        self._is_blind = False
         self._told: Order | None = None
 
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> Order | None:
@@ -208,5 +214,7 @@ class _OrdersFor:
                 self._cancelled = self._store.is_cancel_requested(self._claim)
             except StoreError as error:
                 # The next heartbeat looks again; the job itself needs no database.
-                logger.warning("cannot tell whether job %s was cancelled: %s", self._claim.id, error)
+                if not self._is_blind:
+                    logger.warning("cannot tell whether job %s was cancelled: %s", self._claim.id, error)
+                self._is_blind = True
         return self._cancelled
