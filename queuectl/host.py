@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from queuectl import files, pidfile, slot
 from queuectl.cgroup import WorkerGroups
+from queuectl.errors import QueueError
 from queuectl.home import Home
 from queuectl.inbox import Inbox
 from queuectl.keeper import KeeperRunner, keep
@@ -75,6 +76,8 @@ def _live(main: Callable[[], None], title: str, keep_open: Collection[int]) -> N
         set_title(title)
         main()
         status = 0
+    except QueueError as error:
+        logger.error("%s cannot work: %s", title, error)
     except BaseException:
         logger.exception("%s failed", title)
     finally:
@@ -86,10 +89,10 @@ def run_worker(terms: Terms, number: int, line: socket.socket) -> None:
     """A worker process: it is the subreaper of its jobs."""
     become_subreaper()
     name = f"worker-{number}"
-    pidfile.write(terms.home.worker_pid(number), pidfile.myself(), "worker")
+    _write_pid_file(terms.home.worker_pid(number), "worker")
     terms.groups.enter(name)
     signals = Inbox(_WOKEN_BY_CHILDREN)
-    runner = LocalRunner(slot.Slot(terms.home.slot(name)))
+    runner = LocalRunner(_open_slot(terms.home.slot(name)))
     _work(terms, name, runner, WorkerLink(line, signals))
     files.remove(terms.home.worker_pid(number))
 
@@ -99,12 +102,12 @@ def run_keeper(terms: Terms, number: int, descriptor: int) -> None:
     become_subreaper()
     name = f"worker-{number}"
     terms.groups.enter(name)
-    keep(descriptor, slot.Slot(terms.home.slot(name)), Inbox(_WOKEN_BY_CHILDREN))
+    keep(descriptor, _open_slot(terms.home.slot(name)), Inbox(_WOKEN_BY_CHILDREN))
 
 
 def run_threads(terms: Terms, control: socket.socket) -> None:
     """The process of all worker threads; the supervisor sends each one's line and keeper over ``control``."""
-    pidfile.write(terms.home.worker_pid(1), pidfile.myself(), "workers")
+    _write_pid_file(terms.home.worker_pid(1), "workers")
     _allow_many_descriptors()
     threads: list[threading.Thread] = []
     while True:
@@ -138,10 +141,27 @@ def _run_thread(terms: Terms, name: str, line: int, keeper: int) -> None:
     runner = KeeperRunner(keeper, terms.home.slot(name), link.newest_keeper)
     try:
         _work(terms, name, runner, link)
+    except QueueError as error:
+        logger.error("%s cannot work: %s", name, error)
     except BaseException:
         logger.exception("%s failed", name)
     lifeline.close()
     runner.close()
+
+
+def _write_pid_file(path: str, role: str) -> None:
+    """Raises :class:`QueueError` where the disk is full, or cannot be written for another reason."""
+    try:
+        pidfile.write(path, pidfile.myself(), role)
+    except OSError as error:
+        raise QueueError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _open_slot(path: str) -> slot.Slot:
+    try:
+        return slot.Slot(path)
+    except OSError as error:
+        raise QueueError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _allow_many_descriptors() -> None:

@@ -35,6 +35,8 @@ MAX_WORKERS = 512
 _LONGEST_PAUSE = 10.0
 _ORPHAN_PAUSE = 0.02
 _STORE_PAUSE = 0.5
+_UNTOLD_PAUSE = 1.0
+"""Seconds before what ``worker-status`` shows is written again, where the disk was full."""
 _GAP = 5.0
 """Seconds that a poll may end late before we conclude that we were stopped meanwhile."""
 _STEADY = 30.0
@@ -88,6 +90,7 @@ class Supervisor:
         self._orphans_since: float | None = None
         self._mend_at = 0.0
         self._told = ""
+        self._is_untold = False
         self._store_troubled = False
         self._replaced = 0
         self._is_drained = False
@@ -141,7 +144,7 @@ class Supervisor:
 
     def _time_to_next(self) -> float:
         now = self.clock.monotonic()
-        times = [now + _LONGEST_PAUSE]
+        times = [now + (_UNTOLD_PAUSE if self._is_untold else _LONGEST_PAUSE)]
         if self._orphans_since is not None:
             times.append(now + _ORPHAN_PAUSE)
         if self._orphans_since is None:
@@ -442,5 +445,8 @@ class Supervisor:
             try:
                 files.write_atomically(self.home.supervisor_state, state)
                 self._told = state
+                self._is_untold = False
             except OSError as error:
-                logger.warning("cannot write %s: %s", self.home.supervisor_state, error.strerror)
+                if not self._is_untold:
+                    logger.warning("cannot write %s: %s", self.home.supervisor_state, error.strerror)
+                self._is_untold = True
