@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import logging
 import os
 import signal
 from dataclasses import dataclass
@@ -24,10 +26,13 @@ from queuectl.model import (
 from queuectl.proctree import Family, Usage, spawn
 from queuectl.settings import Settings
 
+logger = logging.getLogger(__name__)
+
 UNKILLABLE_WAIT = 10.0
 """Seconds that a process which SIGKILL does not end is waited for."""
 
 _LOG_CHECK = 0.2
+_ROOM_CHECK = 0.5
 _STILL_THERE = 0.02
 
 
@@ -128,13 +133,31 @@ class LocalRunner:
 
     def run(self, task: Assignment, orders: Orders) -> Outcome:
         try:
-            log = joblog.open_for_append(task.log)
+            log = self._open_log(task, orders)
         except OSError as error:
             return Outcome(NOT_STARTED, reason=f"cannot open its log {task.log}: {error.strerror}")
+        if isinstance(log, Order):
+            return Outcome(log.outcome, reason=_ORDERED[log.outcome])
         try:
             return self._run(task, orders, log)
         finally:
             log.close()
+
+    def _open_log(self, task: Assignment, orders: Orders) -> joblog.JobLog | Order:
+        """The open log; on a full disk wait for room, for the job is not to blame, until an order ends that."""
+        is_told = False
+        while True:
+            try:
+                return joblog.open_for_append(task.log)
+            except OSError as error:
+                if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                if not is_told:
+                    logger.error("job %s waits: cannot open its log: %s", task.job_id, error.strerror)
+                is_told = True
+            order = orders.wait(_ROOM_CHECK)
+            if order is not None:
+                return order
 
     def _run(self, task: Assignment, orders: Orders, log: joblog.JobLog) -> Outcome:
         started = self._clock.monotonic()
