@@ -186,8 +186,7 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     patience = _STOP_MARGIN + UNKILLABLE_WAIT
     if not now:
         patience += (current.stop_timeout if timeout is None else timeout) + current.kill_grace
-    write_request(home, Request(now, timeout))
-    _wake_supervisor(home)
+    _ask_to_stop(home, Request(now, timeout))
     if _wait_until(lambda: not is_running(home), patience):
         return True
     identity = pidfile.read(home.supervisor_pid)
@@ -200,6 +199,23 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     finally:
         lock.release()
     return True
+
+
+def _ask_to_stop(home: Home, request: Request) -> None:
+    """Leave the terms and wake the supervisor. Where the disk is full, a signal says what it can."""
+    try:
+        write_request(home, request)
+    except OSError as error:
+        identity = pidfile.read(home.supervisor_pid)
+        number = signal.SIGQUIT if request.now else signal.SIGTERM
+        if request.timeout is not None and not request.now:
+            hint = "without --timeout, or with --now, the stop needs no room"
+        elif identity is None or not processes.send_signal(identity.pid, identity.started, number):
+            hint = "and the supervisor cannot be signalled from here"
+        else:
+            return
+        raise QueueError(f"cannot write {home.stop_request}: {error.strerror}; {hint}") from error
+    _wake_supervisor(home)
 
 
 def _wake_supervisor(home: Home) -> None:
