@@ -1,0 +1,234 @@
+"""The disk of a queue is full: commands say so, workers wait, and nothing is lost or run twice.
+
+Jobs note what they did on another disk.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from farm import PATIENCE, Farm, assert_books_balance, eventually
+from faults.mounts import SmallDisk, small_disk
+from faults.said import Foreground
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[SmallDisk]:
+    with small_disk(tmp_path / "small") as disk:
+        yield disk
+
+
+@pytest.fixture
+def farm(disk: SmallDisk) -> Iterator[Farm]:
+    farm = Farm(disk.path)
+    yield farm
+    (disk.path / "ballast").unlink(missing_ok=True)
+    farm.clean_up()
+
+
+def errors_of(farm: Farm, *arguments: str) -> tuple[int, list[str]]:
+    """A command's exit code, and the lines it said."""
+    done = farm.run(*arguments)
+    return done.returncode, done.stderr.splitlines()
+
+
+def let_pass(seconds: float) -> None:
+    """Let some rounds of whatever repeats go by."""
+    until = time.monotonic() + seconds
+    eventually(lambda: time.monotonic() > until)
+
+
+def lines_of(path: Path) -> list[str]:
+    return path.read_text().split() if path.exists() else []
+
+
+def assert_sound(farm: Farm) -> None:
+    """The database is whole, and its accounts balance."""
+    with sqlite3.connect(farm.home.database) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone()[0] == "ok"
+    connection.close()
+    assert_books_balance(farm.queue)
+
+
+def test_nothing_is_accepted_on_a_full_disk(farm: Farm, disk: SmallDisk) -> None:
+    kept = farm.queue.enqueue("true").id
+    disk.fill()
+    jobs = Path("/dev/shm") / farm.token
+    jobs.write_text('{"command": "true"}\n' * 3000)
+    try:
+        for arguments in (("enqueue", "--", "true"), ("enqueue", "--job-file", str(jobs)), ("cancel", kept)):
+            code, lines = errors_of(farm, *arguments)
+            assert (code, len(lines)) == (5, 1), lines
+            assert "disk is full" in lines[0]
+    finally:
+        jobs.unlink()
+    assert [job.id for job in farm.queue.jobs(state="pending")] == [kept]
+    disk.make_room()
+    assert farm.run("enqueue", "--", "true").returncode == 0
+    assert len(farm.queue.jobs()) == 2
+    assert_sound(farm)
+
+
+def test_nothing_can_be_opened_on_a_full_disk(farm: Farm, disk: SmallDisk) -> None:
+    """Nobody has the database open: there is no room even for what SQLite needs to read it."""
+    farm.queue.close()
+    disk.fill()
+    for arguments in (("enqueue", "--", "true"), ("worker-start", "--count", "1"), ("worker-run", "--count", "1")):
+        code, lines = errors_of(farm, *arguments)
+        assert (code, len(lines)) == (5, 1), lines
+        assert "disk is full" in lines[0]
+    disk.make_room()
+    assert farm.queue.counts()["pending"] == 0
+    assert farm.run("worker-status").returncode == 3
+
+
+def test_workers_that_are_started_on_a_full_disk(farm: Farm, disk: SmallDisk, mode: str) -> None:
+    """Here the database can be read, and nothing written."""
+    farm.queue.enqueue("true")
+    disk.fill()
+    for command in ("worker-start", "worker-run"):
+        code, lines = errors_of(farm, command, "--count", "1", "--mode", mode)
+        assert code in (1, 5), lines
+        assert len(lines) == 1, lines
+        assert "No space left" in lines[0] or "full" in lines[0]
+    assert farm.run("worker-status").returncode == 3
+
+
+def test_workers_wait_for_room_to_claim(farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    workers = Foreground(farm, tmp_path / "said", "--count", "2", "--mode", mode)
+    farm.queue.enqueue_many([{"command": f"echo $QUEUECTL_JOB_ID >> {ran}", "delay": 0.7}] * 4)
+    disk.fill()
+    eventually(lambda: workers.said("waiting for it"))
+    let_pass(1.3)
+    assert workers.said("waiting for it") <= 2, "once a worker"
+    assert workers.said("can be used again") == 0
+    assert lines_of(ran) == []
+    disk.make_room()
+    assert farm.queue.wait(timeout=PATIENCE)
+    assert sorted(lines_of(ran)) == ["1", "2", "3", "4"]
+    assert workers.said("disk is full") <= 2
+    assert_sound(farm)
+
+
+def test_outcomes_wait_for_room(farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path) -> None:
+    """The jobs run once, for all that their outcomes cannot be stored for a while."""
+    ran, go = tmp_path / "ran", tmp_path / "go"
+    job = f"until test -e {go}; do sleep 0.02; done; echo $QUEUECTL_JOB_ID >> {ran}"
+    farm.queue.enqueue_many([{"command": job}] * 6)
+    workers = Foreground(farm, tmp_path / "said", "--count", "2", "--mode", mode)
+    eventually(lambda: farm.queue.counts()["processing"] == 2)
+    disk.fill()
+    go.touch()
+    eventually(lambda: workers.said("waiting for it"))
+    let_pass(1.3)
+    assert workers.said("waiting for it") <= 2, "once a worker"
+    assert workers.said("can be used again") == 0
+    assert sorted(lines_of(ran)) == ["1", "2"]
+    assert farm.queue.counts()["processing"] == 2
+    disk.make_room()
+    assert farm.queue.wait(timeout=PATIENCE)
+    assert sorted(lines_of(ran)) == ["1", "2", "3", "4", "5", "6"]
+    assert all(len(farm.queue.attempts(job.id)) == 1 for job in farm.queue.jobs())
+    assert_sound(farm)
+
+
+def test_a_job_that_fills_the_disk_with_its_log(farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path) -> None:
+    """It hears of it as every program does, and what it makes of it is its outcome."""
+    farm.queue.enqueue("head -c 30000000 /dev/zero || exit 7", id="j", max_retries=0)
+    farm.queue.enqueue("true", id="next")
+    workers = Foreground(farm, tmp_path / "said", "--count", "1", "--mode", mode)
+    eventually(lambda: workers.said("waiting for it"))
+    assert workers.said("No space left") == 0, "it is the job's to say so"
+    log = Path(farm.home.log("j"))
+    kept = log.stat().st_size
+    assert 0 < kept < 30_000_000
+    os.truncate(log, 100_000)
+    assert not farm.queue.wait(timeout=PATIENCE)
+    (attempt,) = farm.queue.attempts("j")
+    assert (attempt.outcome, attempt.exit_code) == ("failed", 7)
+    assert farm.queue.get("next").state == "completed"
+    assert_sound(farm)
+
+
+def test_workers_that_die_on_a_full_disk_are_replaced(farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path) -> None:
+    """Their successors find no room for a PID file: one line a try, and fewer and fewer tries."""
+    ran = tmp_path / "ran"
+    workers = Foreground(farm, tmp_path / "said", "--count", "1", "--mode", mode)
+    (worker,) = farm.workers()
+    os.kill(worker, signal.SIGKILL)
+    # The PID file of the dead takes room until the supervisor removes it.
+    eventually(lambda: disk.fill() or workers.said("cannot work: cannot write"))
+    let_pass(1.5)
+    assert workers.said("cannot work: cannot write") <= 5, "fewer and fewer tries"
+    assert workers.said("Traceback") == 0
+    assert workers.said("supervisor.state") <= 1
+    disk.make_room()
+    farm.queue.enqueue(f"echo up >> {ran}")
+    assert farm.queue.wait(timeout=PATIENCE)
+    assert lines_of(ran) == ["up"]
+
+
+def test_a_job_of_a_worker_that_died_on_a_full_disk_runs_again(
+    farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path
+) -> None:
+    ran = tmp_path / "ran"
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.enqueue(f"test $QUEUECTL_ATTEMPT = 2 && echo up >> {ran} || sleep {farm.token}", id="j")
+    workers = Foreground(farm, tmp_path / "said", "--count", "1", "--mode", mode)
+    eventually(lambda: farm.queue.counts()["processing"] == 1 and farm.survivors())
+    disk.fill()
+    (worker,) = farm.workers()
+    os.kill(worker, signal.SIGKILL)
+    eventually(lambda: workers.said("cannot record what dead workers ran"))
+    let_pass(1.5)
+    assert workers.said("cannot record what dead workers ran") == 1
+    assert farm.survivors() == []
+    disk.make_room()
+    assert farm.queue.wait(timeout=PATIENCE)
+    assert lines_of(ran) == ["up"]
+    assert [attempt.outcome for attempt in farm.queue.attempts("j")] == ["crashed", "succeeded"]
+    assert_sound(farm)
+
+
+def test_a_job_waits_for_room_for_its_log(farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path) -> None:
+    """A file system may have room, and not for one more file. That costs a job none of its attempts."""
+    workers = Foreground(farm, tmp_path / "said", "--count", "1", "--mode", mode)
+    disk.use_up_names()
+    farm.queue.enqueue("echo up", id="j", max_retries=0)
+    farm.queue.enqueue("echo up", id="gone")
+    eventually(lambda: workers.said("cannot open its log"))
+    let_pass(1.2)
+    assert workers.said("cannot open its log") == 1
+    farm.queue.cancel("j")
+    eventually(lambda: farm.queue.get("j").state == "cancelled")
+    disk.make_room_for_names()
+    assert farm.queue.wait(["gone"], timeout=PATIENCE)
+    assert Path(farm.home.log("gone")).read_text() == "up\n"
+    assert_sound(farm)
+
+
+@pytest.mark.parametrize("how", [(), ("--now",)])
+def test_workers_can_be_stopped_on_a_full_disk(
+    farm: Farm, disk: SmallDisk, mode: str, how: tuple[str, ...], tmp_path: Path
+) -> None:
+    workers = Foreground(farm, tmp_path / "said", "--count", "2", "--mode", mode)
+    disk.fill()
+    code, lines = errors_of(farm, "worker-stop", *how)
+    assert code == 0, lines
+    assert workers.process.wait(PATIENCE) in (0, 128 + signal.SIGQUIT)
+
+
+def test_a_stop_that_needs_room_says_so(farm: Farm, disk: SmallDisk, tmp_path: Path) -> None:
+    Foreground(farm, tmp_path / "said", "--count", "1")
+    disk.fill()
+    code, lines = errors_of(farm, "worker-stop", "--timeout", "5")
+    assert (code, len(lines)) == (1, 1), lines
+    assert "without --timeout" in lines[0]
+    assert farm.run("worker-status").returncode == 0
