@@ -121,7 +121,7 @@ class _Marks:
 
     def __init__(self, home: Home, was_working: bool) -> None:
         noted = [running for running in map(slot.read, _slots(home)) if running is not None]
-        self._noted = [running.identity for running in noted if running.identity.is_here]
+        self._noted = [running.identity for running in noted if running.pid and running.identity.is_here]
         self.may_bear = was_working or bool(_slots(home))
         self._logs = home.logs + os.sep
         self._variable = b"QUEUECTL_QUEUE=" + os.fsencode(home.database)

@@ -163,16 +163,17 @@ class LocalRunner:
         started = self._clock.monotonic()
         self._family.statuses.clear()
         self._family.usage = Usage()
+        self._note.opened(task.seq, task.number, log.start)
         try:
             pid = self._spawn(task, log)
         except OSError as error:
             return Outcome(NOT_STARTED, reason=_why_not_started(task, error), log_offset=log.start, log_bytes=0)
-        self._note.running(pid, task.seq, task.number, log.start)
+        self._note.started(pid)
         attempt = _Attempt(
             task, self._family, orders, log, self._clock, pid, started + task.timeout if task.timeout else None
         )
         outcome = attempt.watch()
-        self._note.idle()
+        self._note.ended()
         return outcome
 
     def _spawn(self, task: Assignment, log: joblog.JobLog) -> int:

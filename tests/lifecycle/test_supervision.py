@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -16,7 +18,7 @@ from typing import Any
 import pytest
 from farm import PATIENCE, Farm, assert_books_balance, eventually, pids_with
 
-from queuectl import control, pidfile
+from queuectl import control, pidfile, slot
 
 
 def told(farm: Farm) -> dict[str, Any]:
@@ -28,6 +30,17 @@ def told(farm: Farm) -> dict[str, Any]:
 def is_up(farm: Farm, job_id: str) -> bool:
     log = Path(farm.home.log(job_id))
     return log.exists() and log.stat().st_size > 0
+
+
+def slices(farm: Farm, job_id: str) -> list[str]:
+    """What each attempt wrote."""
+    log = Path(farm.home.log(job_id)).read_text()
+    found = []
+    for attempt in farm.queue.attempts(job_id):
+        assert attempt.log_offset is not None
+        assert attempt.log_bytes is not None
+        found.append(log[attempt.log_offset : attempt.log_offset + attempt.log_bytes])
+    return found
 
 
 def test_a_dead_worker_is_replaced_and_its_job_run_again(farm: Farm, mode: str) -> None:
@@ -55,6 +68,33 @@ def test_a_job_that_kills_its_worker_is_dead_after_its_retries(farm: Farm, mode:
     assert farm.queue.wait([job.id for job in farm.queue.enqueue_many([{"command": "true"}] * 5)], timeout=60)
     assert told(farm)["supervisor"]["replaced"] <= 3
     assert_books_balance(farm.queue)
+
+
+def test_output_of_an_attempt_that_kills_its_worker_at_once_is_its_own(farm: Farm, mode: str) -> None:
+    """By the time at which it could be noted what was started, nobody is there to note it."""
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.enqueue("echo attempt $QUEUECTL_ATTEMPT; kill -9 $PPID; sleep 60", id="killer", max_retries=4)
+    farm.start(1, mode)
+    farm.queue.wait(["killer"], timeout=60)
+    assert slices(farm, "killer") == [f"attempt {number}\n" for number in range(1, 6)]
+
+
+def test_output_is_its_attempts_though_its_worker_dies_before_the_outcome_is_stored(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.enqueue(f'echo up; test "$QUEUECTL_ATTEMPT" = 2 || exec sleep {farm.token}', id="j")
+    farm.start(1, mode)
+    eventually(lambda: is_up(farm, "j"))
+    with contextlib.closing(sqlite3.connect(farm.home.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        os.kill(eventually(lambda: pids_with(farm.token))[0], signal.SIGKILL)
+        note = farm.home.slot("worker-1")
+        eventually(lambda: (noted := slot.read(note)) is None or not noted.pid, "the attempt is over")
+        for pid in farm.workers():
+            os.kill(pid, signal.SIGKILL)
+        other.execute("ROLLBACK")
+    assert farm.queue.wait(["j"], timeout=60)
+    assert [attempt.outcome for attempt in farm.queue.attempts("j")] == ["crashed", "succeeded"]
+    assert slices(farm, "j") == ["up\n", "up\n"]
 
 
 def test_replacements_back_off(farm: Farm) -> None:
@@ -345,10 +385,10 @@ def test_keepers_that_die_at_once_are_replaced_less_and_less_often(farm: Farm) -
     farm.start(2, "thread")
     farm.queue.enqueue("echo up; kill -9 $PPID; sleep 60", id="killer", max_retries=0)
     for number in (1, 2):
-        slot = Path(farm.home.slot(f"worker-{number}"))
-        eventually(slot.exists)
-        slot.unlink()
-        slot.mkdir()
+        note = Path(farm.home.slot(f"worker-{number}"))
+        eventually(note.exists)
+        note.unlink()
+        note.mkdir()
     began = time.monotonic()
     log = Path(farm.home.supervisor_log)
     eventually(lambda: "(loss 3 in a row)" in log.read_text())
