@@ -117,13 +117,14 @@ def _worker_pid_files(home: Home) -> list[str]:
 
 
 class _Marks:
-    """Tells whether a process belongs to a job of this queue's dead workers, by all but control groups."""
+    """Tells whether a process is of this queue's dead workers or their jobs, by all but control groups."""
 
     def __init__(self, home: Home, was_working: bool) -> None:
         noted = [running for running in map(slot.read, _slots(home)) if running is not None]
         self._noted = [running.identity for running in noted if running.pid and running.identity.is_here]
         self.may_bear = was_working or bool(_slots(home))
-        self._logs = home.logs + os.sep
+        # A keeper has no PID file, and one that was stopped does not end by itself: but its slot is open.
+        self._written = (home.logs + os.sep, home.slot(""))
         self._variable = b"QUEUECTL_QUEUE=" + os.fsencode(home.database)
         self._database = home.database
         self._file = file_identity(home.database)
@@ -151,7 +152,7 @@ class _Marks:
         return not process.is_zombie and (
             any(_is_of(identity, process) and identity.may_name(process.pid) for identity in self._noted)
             or self._carries_variable(process.pid)
-            or self._writes_log(process.pid)
+            or self._writes_ours(process.pid)
         )
 
     def _carries_variable(self, pid: int) -> bool:
@@ -169,10 +170,10 @@ class _Marks:
             )
         )
 
-    def _writes_log(self, pid: int) -> bool:
+    def _writes_ours(self, pid: int) -> bool:
         try:
             with os.scandir(f"/proc/{pid}/fd") as entries:
-                names = [entry.name for entry in entries if os.readlink(entry.path).startswith(self._logs)]
+                names = [entry.name for entry in entries if os.readlink(entry.path).startswith(self._written)]
             return any(_is_open_for_writing(pid, name) for name in names)
         except OSError:
             return False

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from farm import PATIENCE, Farm, assert_books_balance, eventually, pids_with
 
-from queuectl import control, pidfile, slot
+from queuectl import control, pidfile, processes, slot
 
 
 def told(farm: Farm) -> dict[str, Any]:
@@ -117,6 +117,26 @@ def test_a_stopped_worker_is_killed(farm: Farm, mode: str) -> None:
     assert farm.queue.wait(["j"], timeout=60)
     assert [attempt.outcome for attempt in farm.queue.attempts("j")] == ["crashed", "succeeded"]
     assert_books_balance(farm.queue)
+
+
+def test_a_keeper_that_is_stopped_as_its_supervisor_dies_is_ended_by_the_next_start(plain_farm: Farm) -> None:
+    """It hears nothing, has no PID file, and runs no job that could tell of it."""
+    supervisor = plain_farm.start(2, "thread")
+    keepers = [
+        pidfile.of(process.pid)
+        for process in processes.table().values()
+        if process.parent == supervisor and process.pid not in plain_farm.workers()
+    ]
+    assert len(keepers) == 2
+    for pid in (supervisor, *(keeper.pid for keeper in keepers)):
+        os.kill(pid, signal.SIGSTOP)
+    os.kill(supervisor, signal.SIGKILL)
+    eventually(lambda: not plain_farm.ready())
+    plain_farm.start(1, "thread")
+    left = [keeper for keeper in keepers if keeper.lives]
+    for keeper in left:
+        processes.send_signal(keeper.pid, keeper.started, signal.SIGKILL)
+    assert not left
 
 
 def test_a_supervisor_that_was_stopped_kills_nobody(farm: Farm, mode: str) -> None:
