@@ -43,6 +43,14 @@ lint: $(STAMP) ## style, types, and the layers of the modules
 	@$(BIN)/lint-imports
 	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive queuectl scripts bin/docker-entrypoint
 
+CHAOS_S ?= 60
+SEED ?=
+MODE ?= both
+
+.PHONY: chaos
+chaos: $(STAMP) ## break things for CHAOS_S=60 s with SEED=n and workers of MODE=process, thread or both (by turns), and check
+	@$(BIN)/python tests/chaos --seconds $(CHAOS_S) --seed "$(SEED)" --mode $(MODE)
+
 .PHONY: cover
 cover: $(STAMP) ## which lines the suite runs, workers and commands included
 	@$(BIN)/coverage erase

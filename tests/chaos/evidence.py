@@ -69,7 +69,7 @@ class Evidence:
 
     def prepare(self) -> None:
         """Make the directory, with the script that every job reads first."""
-        self.directory.mkdir()
+        self.directory.mkdir(exist_ok=True)
         (self.directory / SCRIPT).write_text(JOB_SCRIPT)
 
     def began(self, job_id: str) -> set[int]:

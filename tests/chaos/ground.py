@@ -89,7 +89,7 @@ class Ground:
     def _spawn(self, arguments: tuple[str, ...], pipe: int | None) -> subprocess.Popen[str]:
         with self._lock:
             if self._closed:
-                raise RuntimeError("the round is over")
+                raise SystemExit  # ends the user's or the dealer's thread without a word
             with open(self.directory / "foreground.log", "a") as log:
                 process = subprocess.Popen(
                     [sys.executable, "-m", "queuectl", "--db", self.home.database, *arguments],

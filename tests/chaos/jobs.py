@@ -81,7 +81,10 @@ class Drawer:
 
     def draw(self, random: Random, batch: str) -> dict[str, Any]:
         """One job, in the keys of a job file. Its environment tells its kind and its batch."""
-        kind = random.choices(self._kinds, self._weights)[0]
+        return self.fields(random.choices(self._kinds, self._weights)[0], random, batch)
+
+    def fields(self, kind: Kind, random: Random, batch: str) -> dict[str, Any]:
+        """A job of one kind."""
         body = kind.body.replace("@", self._token).replace("~", f"{random.uniform(0.02, 0.5):.2f}")
         fields: dict[str, Any] = {
             "command": f'. "$CHAOS_EVIDENCE/job.sh"; begin; {body}',

@@ -34,7 +34,7 @@ class Producer(threading.Thread):
             while not self._over.wait(self._random.uniform(0.05, 0.4)):
                 if self._may_add():
                     self._random.choices(verbs, weights)[0](self._next_label())
-        except BaseException as error:
+        except Exception as error:
             self._ground.ledger.complain(f"the {self.name} failed: {error!r}")
             raise
 
@@ -122,7 +122,7 @@ class Meddler(threading.Thread):
                 known = self._ground.ledger.accepted_ids()
                 if known:
                     self._meddle(known)
-        except BaseException as error:
+        except Exception as error:
             self._ground.ledger.complain(f"the meddler failed: {error!r}")
             raise
 

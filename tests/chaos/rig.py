@@ -36,22 +36,27 @@ class Report:
 
 
 def play(seed: int, mode: str, duration: float, linger: float) -> Report:
-    """Play a round; nothing of it runs any more afterwards. Its directory stays if something was violated."""
+    """Play a round; nothing of it runs any more afterwards. Its directory stays if something was violated or failed."""
     directory = Path(tempfile.mkdtemp(prefix="queuectl-chaos-"))
     ledger = Ledger()
     ground = Ground(directory, mode, ledger)
     over = threading.Event()
     report = Report(seed, mode, directory)
+    is_spent = False
     try:
         _make_trouble(ground, seed, duration, over)
         _settle(ground, linger)
         report.account, report.violations = check(ground)
         report.dealt = dict(ledger.dealt)
+        is_spent = not report.violations
+    except KeyboardInterrupt:
+        is_spent = True
+        raise
     finally:
         over.set()
         ground.close()
-    if not report.violations:
-        shutil.rmtree(directory)
+        if is_spent:
+            shutil.rmtree(directory)
     return report
 
 
@@ -90,7 +95,7 @@ def _deal(ground: Ground, planned: list[Planned], begun: float, duration: float)
 def _deal_one(ground: Ground, planned: Planned) -> None:
     try:
         planned.fault.deal(ground, Random(planned.seed))
-    except BaseException as error:
+    except Exception as error:
         ground.ledger.complain(f"the fault '{planned.fault.name}' could not be dealt: {error!r}")
         raise
     ground.ledger.note_dealt(planned.fault.name)

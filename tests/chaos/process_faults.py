@@ -1,0 +1,152 @@
+"""Faults that hit processes: kills, stops and signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+
+from ground import Ground
+
+from queuectl import pidfile, processes
+from queuectl.processes import Process
+
+
+def _send(number: int, targets: Sequence[Process]) -> None:
+    for process in targets:
+        processes.send_signal(process.pid, process.started, number)
+
+
+def _one_of(found: Sequence[Process], random: Random) -> Sequence[Process]:
+    return [random.choice(found)] if found else []
+
+
+def _sole(process: Process | None) -> Sequence[Process]:
+    return [] if process is None else [process]
+
+
+# --- kills
+
+
+def kill_worker(ground: Ground, random: Random) -> None:
+    """``kill -9`` of a worker; in thread mode, of the process of all."""
+    _send(signal.SIGKILL, _one_of(ground.workers(), random))
+
+
+def kill_keeper(ground: Ground, random: Random) -> None:
+    """``kill -9`` of the process that runs a thread's jobs."""
+    _send(signal.SIGKILL, _one_of(ground.keepers(), random))
+
+
+def kill_supervisor(ground: Ground, random: Random) -> None:
+    """``kill -9`` of the supervisor alone."""
+    _send(signal.SIGKILL, _sole(ground.supervisor()))
+
+
+def kill_all(ground: Ground, random: Random) -> None:
+    """``kill -9`` of supervisor, workers and keepers, as nearly at one stroke as signals allow."""
+    victims = [*_sole(ground.supervisor()), *ground.keepers(), *ground.workers()]
+    # Stopped first, nobody can react to the death of another.
+    _send(signal.SIGSTOP, victims)
+    random.shuffle(victims)
+    _send(signal.SIGKILL, victims)
+
+
+def kill_all_and_leave_stale_pids(ground: Ground, random: Random) -> None:
+    """As before; what is left names, as after a reboot, PIDs that are strangers' now: here, our own."""
+    kill_all(ground, random)
+    stranger = pidfile.of(os.getpid())
+    other_start = pidfile.Identity(stranger.pid, stranger.started - 1, stranger.boot, stranger.namespace)
+    other_boot = pidfile.Identity(stranger.pid, stranger.started, "another-boot", stranger.namespace)
+    if not ground.is_running():
+        pidfile.write(ground.home.worker_pid(97), other_start, "worker")
+        pidfile.write(ground.home.worker_pid(98), other_boot, "worker")
+        Path(ground.home.worker_pid(99)).write_text("not a number\n")
+
+
+def kill_job_process(ground: Ground, random: Random) -> None:
+    """``kill -9`` of a process of a job, not always its first."""
+    found = ground.job_processes()
+    if found:
+        process, job_id, number = random.choice(found)
+        ground.ledger.killed.add((job_id, number))
+        _send(signal.SIGKILL, [process])
+
+
+def kill_command(ground: Ground, random: Random) -> None:
+    """``kill -9`` of a command while it enqueues, cancels, starts or stops."""
+    running = ground.running_commands()
+    if running:
+        pid = random.choice(running)
+        # A child that nobody has waited for yet keeps its PID; else it is gone, which start time 0 is not.
+        processes.send_signal(pid, processes.start_time(pid) or 0, signal.SIGKILL)
+
+
+# --- stops
+
+
+def stop_worker(ground: Ground, random: Random) -> None:
+    """SIGSTOP of a worker: it holds its job and does nothing."""
+    _send(signal.SIGSTOP, _one_of(ground.workers(), random))
+
+
+def stop_keeper(ground: Ground, random: Random) -> None:
+    """SIGSTOP of a keeper."""
+    _send(signal.SIGSTOP, _one_of(ground.keepers(), random))
+
+
+def stop_and_kill(ground: Ground, random: Random) -> None:
+    """A worker or a keeper is stopped, and before anybody has seen it the supervisor is killed."""
+    supervisor = _sole(ground.supervisor())
+    _send(signal.SIGSTOP, supervisor)
+    _send(signal.SIGSTOP, _one_of([*ground.workers(), *ground.keepers()], random))
+    _send(signal.SIGKILL, supervisor)
+
+
+def stop_job_process(ground: Ground, random: Random) -> None:
+    """SIGSTOP of a process of a job, which then does not end by itself unless it has a timeout; and SIGCONT."""
+    found = ground.job_processes()
+    if found:
+        process, _, _ = random.choice(found)
+        _send(signal.SIGSTOP, [process])
+        time.sleep(random.uniform(0.2, 2.0))
+        _send(signal.SIGCONT, [process])
+
+
+def pause_supervisor(ground: Ground, random: Random) -> None:
+    """SIGSTOP of the supervisor, and SIGCONT some seconds later; perhaps one of its own dies meanwhile."""
+    supervisor = _sole(ground.supervisor())
+    _send(signal.SIGSTOP, supervisor)
+    time.sleep(random.uniform(0.1, 2.0))
+    if random.random() < 0.5:
+        _send(signal.SIGKILL, _one_of([*ground.workers(), *ground.keepers()], random))
+    time.sleep(random.uniform(0.1, 1.0))
+    _send(signal.SIGCONT, supervisor)
+
+
+# --- signals
+
+
+def storm(ground: Ground, random: Random) -> None:
+    """Harmless signals to the supervisor, as fast as they go."""
+    supervisor = _sole(ground.supervisor())
+    for _ in range(random.randint(5, 60)):
+        _send(
+            random.choice((signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU)), supervisor
+        )
+
+
+def more_or_fewer(ground: Ground, random: Random) -> None:
+    """One worker more, or one fewer."""
+    _send(random.choice((signal.SIGTTIN, signal.SIGTTOU)), _sole(ground.supervisor()))
+
+
+def end_supervisor(ground: Ground, random: Random) -> None:
+    """TERM, perhaps a second one while the first is heeded, or QUIT."""
+    supervisor = _sole(ground.supervisor())
+    for number in random.choice(((signal.SIGTERM,), (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGQUIT))):
+        _send(number, supervisor)
+        time.sleep(random.uniform(0.0, 0.5))
