@@ -23,6 +23,7 @@ from queuectl.errors import Conflict, InvalidInput, QueueError, StoreError
 from queuectl.home import Home
 from queuectl.host import Terms
 from queuectl.inbox import Inbox
+from queuectl.link import USUAL_PACE, Pace
 from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.stopping import Request, forget_former_request, write_request
 from queuectl.store.sqlite import open_store
@@ -36,7 +37,7 @@ _STOP_MARGIN = 20.0
 _PAUSE = 0.02
 
 
-def run(home: Home, count: int, mode: str = "process", drain: bool = False) -> int:
+def run(home: Home, count: int, mode: str = "process", drain: bool = False, pace: Pace = USUAL_PACE) -> int:
     """Supervise workers in the foreground; returns the exit status.
 
     Raises :class:`Conflict` when workers run already, :class:`StoreError` when the database
@@ -47,7 +48,7 @@ def run(home: Home, count: int, mode: str = "process", drain: bool = False) -> i
 
         init.fork_and_reap()
     _log_to(home, sys.stderr)
-    return _supervise(home, Orders(count, mode, drain), lambda: None)
+    return _supervise(home, Orders(count, mode, drain, pace), lambda: None)
 
 
 def start(home: Home, count: int, mode: str = "process", drain: bool = False) -> int:
@@ -58,14 +59,20 @@ def start(home: Home, count: int, mode: str = "process", drain: bool = False) ->
     reader, writer = os.pipe()
     # An interrupt waits until we know whom it is to stop.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        raise QueueError(f"cannot start the supervisor: {error.strerror}") from error
     if child == 0:
         os.close(reader)
         _live_detached(home, Orders(count, mode, drain), writer)
     os.close(writer)
     os.waitpid(child, 0)
     with open(reader, encoding="utf-8") as report:
-        supervisor = int(report.readline() or 0)
+        first = report.readline().rstrip("\n")
+        if not first.isdigit():
+            raise _as_error(first or "1 the supervisor could not be started")
+        supervisor = int(first)
         try:
             signal.pthread_sigmask(signal.SIG_SETMASK, mask)
             verdict = report.readline().rstrip("\n")
@@ -99,6 +106,10 @@ def _live_detached(home: Home, orders: Orders, report: int) -> None:
         logger.error("%s", error)
         status = error.exit_code
         _tell(report, f"{status} {error}")
+    except OSError as error:
+        logger.error("cannot start the supervisor: %s", error)
+        status = 1
+        _tell(report, f"1 cannot start the supervisor: {error.strerror}")
     except BaseException as error:
         logger.exception("the supervisor failed")
         status = 1
@@ -137,7 +148,7 @@ def _supervise(home: Home, orders: Orders, on_ready: Callable[[], None]) -> int:
         wake.make_fifo(home.control)
         leftovers.put_right(home)
         groups = WorkerGroups.make(home)
-        terms = Terms(home, groups, settings.Live(home.settings, logger.warning), orders.drain)
+        terms = Terms(home, groups, settings.Live(home.settings, logger.warning), orders.drain, orders.pace)
         try:
             return Supervisor(home, orders, terms, inbox=inbox, on_ready=on_ready).run()
         finally:

@@ -18,7 +18,7 @@ from queuectl.errors import QueueError
 from queuectl.home import Home
 from queuectl.inbox import Inbox
 from queuectl.keeper import KeeperRunner, keep
-from queuectl.link import DRAINED, FAREWELL, WorkerLink
+from queuectl.link import DRAINED, FAREWELL, USUAL_PACE, Pace, WorkerLink
 from queuectl.proctree import become_subreaper
 from queuectl.runner import LocalRunner, Runner
 from queuectl.settings import Live
@@ -47,6 +47,7 @@ class Terms:
     settings: Live
     """Whoever is forked later knows the last good ones, too."""
     drain: bool
+    pace: Pace = USUAL_PACE
 
 
 def fork(main: Callable[[], None], title: str, keep_open: Collection[int]) -> int:
@@ -76,8 +77,8 @@ def _live(main: Callable[[], None], title: str, keep_open: Collection[int]) -> N
         set_title(title)
         main()
         status = 0
-    except QueueError as error:
-        logger.error("%s cannot work: %s", title, error)
+    except (QueueError, OSError, MemoryError) as error:
+        logger.error("%s cannot work: %s", title, error or "out of memory")
     except BaseException:
         logger.exception("%s failed", title)
     finally:
@@ -93,7 +94,7 @@ def run_worker(terms: Terms, number: int, line: socket.socket) -> None:
     terms.groups.enter(name)
     signals = Inbox(_WOKEN_BY_CHILDREN)
     runner = LocalRunner(_open_slot(terms.home.slot(name)))
-    _work(terms, name, runner, WorkerLink(line, signals))
+    _work(terms, name, runner, WorkerLink(line, signals, heartbeat=terms.pace.heartbeat))
     files.remove(terms.home.worker_pid(number))
 
 
@@ -137,12 +138,12 @@ def _run_thread(terms: Terms, name: str, line: int, keeper: int) -> None:
     Its keeper ends its job then, and the supervisor puts right what is left; the other threads go on.
     """
     lifeline = socket.socket(fileno=line)
-    link = WorkerLink(lifeline)
+    link = WorkerLink(lifeline, heartbeat=terms.pace.heartbeat)
     runner = KeeperRunner(keeper, terms.home.slot(name), link.newest_keeper)
     try:
         _work(terms, name, runner, link)
-    except QueueError as error:
-        logger.error("%s cannot work: %s", name, error)
+    except (QueueError, OSError, MemoryError) as error:
+        logger.error("%s cannot work: %s", name, error or "out of memory")
     except BaseException:
         logger.exception("%s failed", name)
     lifeline.close()

@@ -10,6 +10,7 @@ import os
 import select
 import socket
 from collections.abc import Collection
+from dataclasses import dataclass
 
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.inbox import Inbox
@@ -38,14 +39,32 @@ LEASE = 30.0
 """Seconds without a sign of life after which a worker counts as hung."""
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How often a worker gives a sign of life, and after how long a silence it counts as hung; in seconds."""
+
+    heartbeat: float = HEARTBEAT
+    lease: float = LEASE
+
+
+USUAL_PACE = Pace()
+
+
 class WorkerLink:
     """A worker's end. ``signals`` wakes it at a child's death, where it has children."""
 
-    def __init__(self, line: socket.socket, signals: Inbox | None = None, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        line: socket.socket,
+        signals: Inbox | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+        heartbeat: float = HEARTBEAT,
+    ) -> None:
         self._line = line
         self._signals = signals
         self._clock = clock
-        self._beat_at = clock.monotonic() + HEARTBEAT
+        self._heartbeat = heartbeat
+        self._beat_at = clock.monotonic() + heartbeat
         self._is_orphan = False
         self.stopping = False
         self.order: Order | None = None
@@ -92,7 +111,7 @@ class WorkerLink:
 
     def _give_sign_of_life(self) -> None:
         if self._clock.monotonic() >= self._beat_at:
-            self._beat_at = self._clock.monotonic() + HEARTBEAT
+            self._beat_at = self._clock.monotonic() + self._heartbeat
             self.may_be_cancelled = True
             self.tell(BEAT)
 

@@ -20,7 +20,7 @@ from queuectl.errors import QueueError, StoreError
 from queuectl.home import Home
 from queuectl.host import STORE_PATIENCE, Terms
 from queuectl.inbox import HEEDED, Inbox
-from queuectl.link import DRAINED, END_GENTLY, END_NOW, LEASE, LOOK_FOR_CANCEL, STOP
+from queuectl.link import DRAINED, END_GENTLY, END_NOW, LOOK_FOR_CANCEL, STOP, USUAL_PACE, Pace
 from queuectl.proctree import Family, become_subreaper
 from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.stopping import Stop, read_request
@@ -51,11 +51,12 @@ def _back_off(deaths: int) -> float:
 
 @dataclass(frozen=True)
 class Orders:
-    """What somebody asked of a supervisor: how many workers, of which mode, and whether to drain."""
+    """What somebody asked of a supervisor: how many workers, of which mode, whether to drain, and how patiently."""
 
     count: int
     mode: str = "process"
     drain: bool = False
+    pace: Pace = USUAL_PACE
 
 
 class Supervisor:
@@ -94,6 +95,7 @@ class Supervisor:
         self._store_troubled = False
         self._replaced = 0
         self._is_drained = False
+        self._is_all_recorded = True
         self._ground = self._look_at_ground()
 
     def run(self) -> int:
@@ -151,7 +153,7 @@ class Supervisor:
             times += [self._mend_at for member in self.members if member.has_ended]
             times += [max(self._mend_at, member.mend_at) for member in self.crew.maimed(self.members)]
         times += [member.start_at for member in self.members if member.pid == 0]
-        times += [member.heard_at + LEASE for member in self.members if member.line is not None]
+        times += [member.heard_at + self.orders.pace.lease for member in self.members if member.line is not None]
         if self.stop is not None and self.stop.next_step_at is not None:
             times.append(self.stop.next_step_at)
         return max(0.0, min(times) - now)
@@ -268,10 +270,11 @@ class Supervisor:
     # --- deaths
 
     def _kill_the_hung(self) -> None:
+        lease = self.orders.pace.lease
         now = self.clock.monotonic()
         for member in self.members:
-            if member.line is not None and now >= member.heard_at + LEASE:
-                logger.error("%s gave no sign of life for %g seconds: killing it", member.name, LEASE)
+            if member.line is not None and now >= member.heard_at + lease:
+                logger.error("%s gave no sign of life for %g seconds: killing it", member.name, lease)
                 member.heard_at = now
                 self.crew.kill(member)
 
@@ -307,7 +310,11 @@ class Supervisor:
             return
         if not self._is_database_lost and not self._rescue({member.name for member in dead}):
             self._mend_at = self.clock.monotonic() + _STORE_PAUSE
-            return
+            if self.stop is None or not self.stop.ordered:
+                return
+            # Somebody waits for us to leave. What is claimed stays so, and the next start records it.
+            logger.error("what dead workers ran is left for the next start to record")
+            self._is_all_recorded = False
         for member in dead:
             self._remove_pid_file(member)
             self._replace(member)
@@ -382,8 +389,10 @@ class Supervisor:
                 try:
                     self.crew.start(member)
                 except OSError as error:
-                    logger.error("cannot start %s: %s", member.name, error.strerror)
-                    member.start_at = now + 1.0
+                    member.deaths += 1
+                    delay = max(1.0, _back_off(member.deaths))
+                    logger.error("cannot start %s: %s; trying again in %g seconds", member.name, error.strerror, delay)
+                    member.start_at = now + delay
                     continue
                 member.started_at = member.heard_at = now
 
@@ -418,7 +427,8 @@ class Supervisor:
             poll.register(self.inbox.fileno(), select.POLLIN)
             if self.crew.processes():
                 poll.poll(1000)
-        leftovers.forget(self.home)
+        if self._is_all_recorded:
+            leftovers.forget(self.home)
         logger.info("stopped")
 
     # --- telling

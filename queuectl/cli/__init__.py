@@ -130,6 +130,8 @@ def _answer_for(error: Exception) -> int:
         code = 0
     elif isinstance(error, OSError):
         text = _described(error)
+    elif isinstance(error, MemoryError):
+        text = "out of memory"
     else:
         if os.environ.get("QUEUECTL_DEBUG"):
             raise error
