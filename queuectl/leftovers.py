@@ -41,6 +41,8 @@ def put_right(home: Home) -> int:
         for name in end_all(home, was_working=bool(store.claims())):
             logger.error("a former worker left a process that cannot be ended: %s", name)
         rescued = rescue(home, store, current, SYSTEM_CLOCK, None, "its worker and its supervisor died")
+        # A machine without a battery for its clock may have come up in the past.
+        store.restart_back_offs(SYSTEM_CLOCK.now())
     finally:
         store.close()
     forget(home)

@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 _STORE_PAUSE = 0.5
 """Seconds before a database that could not be used is tried again."""
 _LONGEST_SLEEP = 10.0
+_STEP = 1.0
+"""Seconds by which the wall clock must fall behind the monotonic one to count as set back; drift is far less."""
 
 Result = TypeVar("Result")
 
@@ -56,6 +58,7 @@ class Worker:
         self._claimed_at = 0.0
         self._failing: set[str] = set()
         """What could not be done with the database when it was last tried."""
+        self._lead = self._lead_of_wall_clock()
 
     def run(self) -> bool:
         """Work; returns whether it ended because the queue is drained."""
@@ -70,6 +73,7 @@ class Worker:
     def _work_on(self) -> bool:
         claim: Claim | None = None
         while claim is not None or not self._link.stopping:
+            self._heed_clock()
             if claim is None and not self._runner.is_ready:
                 self._wait_for_runner()
                 continue
@@ -82,6 +86,25 @@ class Worker:
             else:
                 self._wait_for_work()
         return False
+
+    def _heed_clock(self) -> None:
+        """See to jobs in back-off when the wall clock was set back: they would wait until it shows their time again."""
+        lead = self._lead_of_wall_clock()
+        if lead < self._lead - _STEP:
+            restarted = self._try("restart", lambda: self._store.restart_back_offs(self._clock.now()))
+            if restarted is None:
+                return
+            if restarted:
+                logger.warning(
+                    "%s: the clock was set back by %.0f seconds; the back-off of %d jobs begins anew",
+                    self.name,
+                    self._lead - lead,
+                    restarted,
+                )
+        self._lead = lead
+
+    def _lead_of_wall_clock(self) -> float:
+        return self._clock.now() / SECOND - self._clock.monotonic()
 
     def _claim(self) -> Claim | None:
         claim = self._try("claim", self._claim_now)

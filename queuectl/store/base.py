@@ -85,6 +85,12 @@ class Store(Protocol):
         next claim. A cancel that was asked for wins over every outcome.
         """
 
+    def restart_back_offs(self, now: int) -> int:
+        """Let jobs whose back-off began later than ``now`` wait their delay from now on; how many there were.
+
+        Those were put there before the wall clock was set back, and would wait for it to come there again.
+        """
+
     def next_due(self) -> int | None:
         """When the next scheduled or retried job becomes ready; None when there is none."""
 

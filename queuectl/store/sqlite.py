@@ -187,6 +187,10 @@ class SQLiteStore:
         )
         return True
 
+    def restart_back_offs(self, now: int) -> int:
+        with self._connections.transaction() as connection:
+            return connection.execute(self._sql["restart_back_offs"], {"now": now}).rowcount
+
     def next_due(self) -> int | None:
         due: int | None = self._value("next_due")
         return due

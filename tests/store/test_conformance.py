@@ -622,6 +622,23 @@ def test_when_the_next_job_becomes_ready_by_itself(store: Store) -> None:
 # Time that goes wrong
 
 
+def test_back_offs_begin_anew_when_the_wall_clock_was_set_back(store: Store) -> None:
+    add(store, "old", "new", "ready")
+    add(store, "scheduled", delay=8000)
+    finish(store, claim(store), "failed", after(10))
+    finish(store, claim(store), "failed", after(7200))
+    assert store.restart_back_offs(after(7200)) == 0
+    assert store.restart_back_offs(after(3600)) == 1
+    assert store.restart_back_offs(after(3600)) == 0
+    assert micros(store.get("new").next_run_at) == after(3602)
+    assert micros(store.get("old").next_run_at) == after(12)
+    assert micros(store.get("scheduled").next_run_at) == after(8000)
+    assert store.get("ready").state == "pending"
+    assert [claim(store, after(3601)).id for _ in range(2)] == ["ready", "old"]
+    assert store.claim("w", after(3601)) is None
+    assert claim(store, after(3602)).id == "new"
+
+
 def test_attempts_never_overlap_when_the_wall_clock_goes_back(store: Store) -> None:
     add(store, "a", max_retries=9)
     finish(store, claim(store, after(100)), "failed", after(110))

@@ -540,6 +540,7 @@ INDEXES = {
     "claim": ["jobs_ready"],
     "is_work_ready": ["jobs_ready", "jobs_scheduled", "jobs_in_back_off"],
     "is_any_due": ["jobs_scheduled", "jobs_in_back_off"],
+    "restart_back_offs": ["jobs_in_back_off"],
     "promote": ["jobs_scheduled", "jobs_in_back_off"],
     "next_due": ["jobs_scheduled", "jobs_in_back_off"],
     "next_scheduled": ["jobs_scheduled", "jobs_in_back_off"],

@@ -104,6 +104,12 @@ SET state = 'pending', lane = 0, due = :now, next_run_at = NULL, attempts = 0, c
     outcome = NULL, exit_code = NULL, signal = NULL, reason = NULL, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND +state IN ('completed', 'dead', 'cancelled');
 
+-- name: restart_back_offs
+-- A job enters its back-off when it is changed last. After this, its row is as if that were now.
+UPDATE jobs
+SET due = :now + (due - updated_at), next_run_at = :now + (due - updated_at), updated_at = :now
+WHERE lane = 2 AND updated_at > :now;
+
 -- name: next_due
 -- When the next job becomes ready by itself.
 SELECT min(due) FROM (
