@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from random import Random
 
 import file_faults as files
+import moment_faults as moments
 import process_faults as processes
 from ground import Ground
 from operators import start, start_twice, stop_gently, stop_now, stop_with_timeout
@@ -50,6 +51,12 @@ TABLE: tuple[Fault, ...] = (
     Fault("kill everything, leave stale PID files", 2, processes.kill_all_and_leave_stale_pids),
     Fault("kill a job's process", 4, processes.kill_job_process),
     Fault("kill a command", 4, processes.kill_command),
+    Fault("kill as an attempt begins", 6, moments.kill_as_an_attempt_begins),
+    Fault("kill as an attempt ends", 6, moments.kill_as_an_attempt_ends),
+    Fault("kill during a start", 3, moments.kill_during_a_start),
+    Fault("kill during a stop", 3, moments.kill_during_a_stop),
+    Fault("kill one after the other", 2, moments.kill_in_a_row),
+    Fault("a signal during a start", 2, moments.signal_during_a_start),
     Fault("stop a worker", 3, processes.stop_worker),
     Fault("stop a keeper", 2, processes.stop_keeper),
     Fault("stop one, kill the supervisor", 2, processes.stop_and_kill),

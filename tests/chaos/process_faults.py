@@ -15,16 +15,19 @@ from queuectl import pidfile, processes
 from queuectl.processes import Process
 
 
-def _send(number: int, targets: Sequence[Process]) -> None:
+def send(number: int, targets: Sequence[Process]) -> None:
+    """Signal those of them that live."""
     for process in targets:
         processes.send_signal(process.pid, process.started, number)
 
 
-def _one_of(found: Sequence[Process], random: Random) -> Sequence[Process]:
+def one_of(found: Sequence[Process], random: Random) -> Sequence[Process]:
+    """One that is drawn, where there is any."""
     return [random.choice(found)] if found else []
 
 
-def _sole(process: Process | None) -> Sequence[Process]:
+def sole(process: Process | None) -> Sequence[Process]:
+    """The one, where there is one."""
     return [] if process is None else [process]
 
 
@@ -33,26 +36,26 @@ def _sole(process: Process | None) -> Sequence[Process]:
 
 def kill_worker(ground: Ground, random: Random) -> None:
     """``kill -9`` of a worker; in thread mode, of the process of all."""
-    _send(signal.SIGKILL, _one_of(ground.workers(), random))
+    send(signal.SIGKILL, one_of(ground.workers(), random))
 
 
 def kill_keeper(ground: Ground, random: Random) -> None:
     """``kill -9`` of the process that runs a thread's jobs."""
-    _send(signal.SIGKILL, _one_of(ground.keepers(), random))
+    send(signal.SIGKILL, one_of(ground.keepers(), random))
 
 
 def kill_supervisor(ground: Ground, random: Random) -> None:
     """``kill -9`` of the supervisor alone."""
-    _send(signal.SIGKILL, _sole(ground.supervisor()))
+    send(signal.SIGKILL, sole(ground.supervisor()))
 
 
 def kill_all(ground: Ground, random: Random) -> None:
     """``kill -9`` of supervisor, workers and keepers, as nearly at one stroke as signals allow."""
-    victims = [*_sole(ground.supervisor()), *ground.keepers(), *ground.workers()]
+    victims = [*sole(ground.supervisor()), *ground.keepers(), *ground.workers()]
     # Stopped first, nobody can react to the death of another.
-    _send(signal.SIGSTOP, victims)
+    send(signal.SIGSTOP, victims)
     random.shuffle(victims)
-    _send(signal.SIGKILL, victims)
+    send(signal.SIGKILL, victims)
 
 
 def kill_all_and_leave_stale_pids(ground: Ground, random: Random) -> None:
@@ -73,7 +76,7 @@ def kill_job_process(ground: Ground, random: Random) -> None:
     if found:
         process, job_id, number = random.choice(found)
         ground.ledger.killed.add((job_id, number))
-        _send(signal.SIGKILL, [process])
+        send(signal.SIGKILL, [process])
 
 
 def kill_command(ground: Ground, random: Random) -> None:
@@ -90,20 +93,20 @@ def kill_command(ground: Ground, random: Random) -> None:
 
 def stop_worker(ground: Ground, random: Random) -> None:
     """SIGSTOP of a worker: it holds its job and does nothing."""
-    _send(signal.SIGSTOP, _one_of(ground.workers(), random))
+    send(signal.SIGSTOP, one_of(ground.workers(), random))
 
 
 def stop_keeper(ground: Ground, random: Random) -> None:
     """SIGSTOP of a keeper."""
-    _send(signal.SIGSTOP, _one_of(ground.keepers(), random))
+    send(signal.SIGSTOP, one_of(ground.keepers(), random))
 
 
 def stop_and_kill(ground: Ground, random: Random) -> None:
     """A worker or a keeper is stopped, and before anybody has seen it the supervisor is killed."""
-    supervisor = _sole(ground.supervisor())
-    _send(signal.SIGSTOP, supervisor)
-    _send(signal.SIGSTOP, _one_of([*ground.workers(), *ground.keepers()], random))
-    _send(signal.SIGKILL, supervisor)
+    supervisor = sole(ground.supervisor())
+    send(signal.SIGSTOP, supervisor)
+    send(signal.SIGSTOP, one_of([*ground.workers(), *ground.keepers()], random))
+    send(signal.SIGKILL, supervisor)
 
 
 def stop_job_process(ground: Ground, random: Random) -> None:
@@ -111,20 +114,20 @@ def stop_job_process(ground: Ground, random: Random) -> None:
     found = ground.job_processes()
     if found:
         process, _, _ = random.choice(found)
-        _send(signal.SIGSTOP, [process])
+        send(signal.SIGSTOP, [process])
         time.sleep(random.uniform(0.2, 2.0))
-        _send(signal.SIGCONT, [process])
+        send(signal.SIGCONT, [process])
 
 
 def pause_supervisor(ground: Ground, random: Random) -> None:
     """SIGSTOP of the supervisor, and SIGCONT some seconds later; perhaps one of its own dies meanwhile."""
-    supervisor = _sole(ground.supervisor())
-    _send(signal.SIGSTOP, supervisor)
+    supervisor = sole(ground.supervisor())
+    send(signal.SIGSTOP, supervisor)
     time.sleep(random.uniform(0.1, 2.0))
     if random.random() < 0.5:
-        _send(signal.SIGKILL, _one_of([*ground.workers(), *ground.keepers()], random))
+        send(signal.SIGKILL, one_of([*ground.workers(), *ground.keepers()], random))
     time.sleep(random.uniform(0.1, 1.0))
-    _send(signal.SIGCONT, supervisor)
+    send(signal.SIGCONT, supervisor)
 
 
 # --- signals
@@ -132,21 +135,19 @@ def pause_supervisor(ground: Ground, random: Random) -> None:
 
 def storm(ground: Ground, random: Random) -> None:
     """Harmless signals to the supervisor, as fast as they go."""
-    supervisor = _sole(ground.supervisor())
+    supervisor = sole(ground.supervisor())
     for _ in range(random.randint(5, 60)):
-        _send(
-            random.choice((signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU)), supervisor
-        )
+        send(random.choice((signal.SIGHUP, signal.SIGUSR1, signal.SIGCHLD, signal.SIGTTIN, signal.SIGTTOU)), supervisor)
 
 
 def more_or_fewer(ground: Ground, random: Random) -> None:
     """One worker more, or one fewer."""
-    _send(random.choice((signal.SIGTTIN, signal.SIGTTOU)), _sole(ground.supervisor()))
+    send(random.choice((signal.SIGTTIN, signal.SIGTTOU)), sole(ground.supervisor()))
 
 
 def end_supervisor(ground: Ground, random: Random) -> None:
     """TERM, perhaps a second one while the first is heeded, or QUIT."""
-    supervisor = _sole(ground.supervisor())
+    supervisor = sole(ground.supervisor())
     for number in random.choice(((signal.SIGTERM,), (signal.SIGTERM, signal.SIGTERM), (signal.SIGINT, signal.SIGQUIT))):
-        _send(number, supervisor)
+        send(number, supervisor)
         time.sleep(random.uniform(0.0, 0.5))

@@ -14,7 +14,7 @@ from ledger import ACCEPTED, REFUSED, UNKNOWN, Batch, Deed
 
 from queuectl import QueueError
 
-_CROWD = 60
+_CROWD = 80
 """Unended jobs above which producers wait: what a round leaves must end in a reasonable time."""
 _FAMILIAR_ERRORS = {2, 3, 4, 5}
 
@@ -31,7 +31,7 @@ class Producer(threading.Thread):
         ways = ((self._by_library, 6), (self._by_command, 3), (self._by_job_file, 3), (self._a_bad_batch, 1))
         verbs, weights = zip(*ways, strict=True)
         try:
-            while not self._over.wait(self._random.uniform(0.05, 0.4)):
+            while not self._over.wait(self._random.uniform(0.02, 0.2)):
                 if self._may_add():
                     self._random.choices(verbs, weights)[0](self._next_label())
         except Exception as error:
