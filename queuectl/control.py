@@ -24,6 +24,7 @@ from queuectl.home import Home
 from queuectl.host import Terms
 from queuectl.inbox import Inbox
 from queuectl.link import USUAL_PACE, Pace
+from queuectl.pidfile import Identity
 from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.stopping import Request, forget_former_request, write_request
 from queuectl.store.sqlite import open_store
@@ -187,7 +188,7 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
 
     Running jobs get ``timeout`` seconds to finish (default: the setting ``stop_timeout``), or none
     with ``now``. A supervisor that does not react in time is killed. Raises :class:`QueueError`
-    when it goes on for all that.
+    when it goes on for all that. Workers that somebody starts meanwhile are not meant.
     """
     if not is_running(home):
         # Those of a supervisor that was killed just now end by themselves.
@@ -197,19 +198,42 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     patience = _STOP_MARGIN + UNKILLABLE_WAIT
     if not now:
         patience += (current.stop_timeout if timeout is None else timeout) + current.kill_grace
+    meant = _await_name(home)
+
+    def is_gone() -> bool:
+        return not is_running(home) or _is_another(pidfile.read(home.supervisor_pid), meant)
+
     _ask_to_stop(home, Request(now, timeout))
-    if _wait_until(lambda: not is_running(home), patience):
+    if _wait_until(is_gone, patience):
         return True
     identity = pidfile.read(home.supervisor_pid)
     if not (identity and identity.lives and processes.send_signal(identity.pid, identity.started, signal.SIGKILL)):
         raise QueueError(f"the supervisor does not stop, and cannot be killed from here: see {home.supervisor_log}")
-    _wait_until(lambda: not is_running(home), UNKILLABLE_WAIT)
-    lock = take_lock(home)
+    _wait_until(is_gone, UNKILLABLE_WAIT)
+    try:
+        lock = take_lock(home)
+    except Conflict:  # somebody has started workers already, which put right what was left
+        return True
     try:
         leftovers.put_right(home)
     finally:
         lock.release()
     return True
+
+
+def _await_name(home: Home) -> Identity | None:
+    """Who holds the lock: its PID file follows in an instant, and until then names one before it, or nobody."""
+
+    def is_named() -> bool:
+        identity = pidfile.read(home.supervisor_pid)
+        return identity is not None and (identity.lives or not identity.is_here)
+
+    _wait_until(lambda: is_named() or not is_running(home), _LOCK_PATIENCE)
+    return pidfile.read(home.supervisor_pid)
+
+
+def _is_another(named: Identity | None, meant: Identity | None) -> bool:
+    return meant is not None and named is not None and named != meant
 
 
 def _ask_to_stop(home: Home, request: Request) -> None:
@@ -221,7 +245,7 @@ def _ask_to_stop(home: Home, request: Request) -> None:
         number = signal.SIGQUIT if request.now else signal.SIGTERM
         if request.timeout is not None and not request.now:
             hint = "without --timeout, or with --now, the stop needs no room"
-        elif identity is None or not processes.send_signal(identity.pid, identity.started, number):
+        elif not (identity and identity.lives and processes.send_signal(identity.pid, identity.started, number)):
             hint = "and the supervisor cannot be signalled from here"
         else:
             return

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -189,6 +190,30 @@ def test_a_stopped_supervisor_can_be_stopped(farm: Farm, mode: str) -> None:
     os.kill(supervisor, signal.SIGSTOP)
     farm.stop()
     assert_all_gone(farm)
+
+
+def test_a_stop_spares_the_workers_that_somebody_starts_meanwhile(farm: Farm) -> None:
+    """The lock passes from one supervisor to the next within an instant: nobody ever sees it free."""
+    asked, started_meanwhile = (
+        subprocess.Popen(["sh", "-c", f"trap '' USR1; exec sleep {farm.token}"]) for _ in range(2)
+    )
+    with open(farm.home.supervisor_lock, "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        pidfile.write(farm.home.supervisor_pid, pidfile.of(asked.pid), "supervisor")
+        stop = subprocess.Popen([sys.executable, "-m", "queuectl", "worker-stop", "--now"], cwd=farm.directory)
+        eventually(lambda: os.path.exists(farm.home.stop_request), "it asks")
+        asked.kill()
+        asked.wait()
+        pidfile.write(farm.home.supervisor_pid, pidfile.of(started_meanwhile.pid), "supervisor")
+        try:
+            assert stop.wait(10) == 0
+            assert started_meanwhile.poll() is None
+        finally:
+            stop.kill()
+            stop.wait()
+            started_meanwhile.kill()
+            started_meanwhile.wait()
+    os.unlink(farm.home.supervisor_pid)
 
 
 def test_start_and_stop_again_and_again(farm: Farm, mode: str) -> None:
