@@ -22,7 +22,8 @@ def main() -> int:
     options = _options()
     seed = secrets.randbelow(1_000_000) if options.seed is None else options.seed
     print(f"again with: make chaos CHAOS_S={options.seconds:g} SEED={seed} MODE={options.mode}", flush=True)
-    signal.signal(signal.SIGTERM, _interrupt)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     report = play(seed, options.mode, options.seconds, options.linger)
     tell(report, options.seconds)
     return 1 if report.violations else 0
@@ -45,6 +46,9 @@ def _seed(text: str) -> int | None:
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
+    # A second one must not keep the first from ending what was started.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -70,7 +70,7 @@ def _stop(ground: Ground, timeout: float, *arguments: str) -> None:
     begun = time.monotonic()
     answer = ground.run("worker-stop", *arguments)
     took = time.monotonic() - begun
-    if answer.status > 0 and answer.status not in (_BROKEN_SETTINGS, _CONFLICT, _DATABASE):
+    if answer.status > 0 and answer.status not in (_BROKEN_SETTINGS, _DATABASE):
         ground.ledger.complain(f"worker-stop ended with {answer.status}: {answer.complaint.strip()}")
     if took > timeout + _KILL_GRACE + _STOP_PATIENCE:
         ground.ledger.complain(f"worker-stop {' '.join(arguments)} took {took:.1f} s")

@@ -22,20 +22,25 @@ from ledger import ACCEPTED, REFUSED, Batch, Deed, Ledger
 RIG = str(Path(__file__).parent)
 
 
+def run_rig(command: list[str], env: dict[str, str] | None = None) -> subprocess.Popen[str]:
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=env)
+
+
 @pytest.mark.parametrize(
     ("mode", "seed", "unprivileged"), [("process", 5, False), ("thread", 6, IS_ROOT)], ids=["process", "thread"]
 )
 def test_nothing_is_lost_or_left_running(mode: str, seed: int, unprivileged: bool) -> None:
     command = [sys.executable, "-B", RIG, "--seconds", "5", "--seed", str(seed), "--mode", mode, "--linger", "0.5"]
-    done = subprocess.run(
-        as_nobody(command) if unprivileged else command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    process = run_rig(as_nobody(command) if unprivileged else command)
+    try:
+        told, complaint = process.communicate(timeout=80)
+    finally:
+        if process.poll() is None:
+            # It ends what it started, which a kill would not let it.
+            process.terminate()
+            process.communicate(timeout=30)
+    assert process.returncode == 0, told + complaint
 
 
 def test_the_plan_follows_from_the_seed() -> None:
@@ -44,15 +49,9 @@ def test_the_plan_follows_from_the_seed() -> None:
 
 
 def test_an_interrupt_leaves_nothing_behind(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-B", RIG, "--seconds", "60", "--seed", "1"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={"TMPDIR": str(tmp_path)},
-    )
+    process = run_rig([sys.executable, "-B", RIG, "--seconds", "60", "--seed", "1"], env={"TMPDIR": str(tmp_path)})
     eventually(lambda: list(tmp_path.glob("*/evidence/*.began")), "jobs run")
+    process.terminate()
     process.terminate()
     _, complaint = process.communicate(timeout=60)
     assert process.returncode == 130, complaint
