@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from faults import Planned, plan
+from fault_table import Planned, plan
 from ground import Ground
 from invariants import Account, check
 from jobs import Drawer

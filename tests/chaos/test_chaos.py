@@ -13,7 +13,7 @@ from random import Random
 
 import pytest
 from farm import IS_ROOT, as_nobody, eventually
-from faults import TABLE, plan
+from fault_table import TABLE, plan
 from ground import Ground
 from invariants import check
 from jobs import BY_NAME, Drawer

@@ -258,8 +258,11 @@ def test_a_cancel_does_not_die_with_its_worker(farm: Farm, mode: str, victim: st
 
 
 def test_cancels_while_workers_go_from_job_to_job(farm: Farm, mode: str) -> None:
+    go = farm.directory / "go"
+    farm.queue.enqueue_many([{"command": f"until test -e {go}; do sleep 0.01; done"}] * 2)
     ids = farm.queue.add_many([{"command": "echo $QUEUECTL_JOB_ID >> ran", "cwd": str(farm.directory)}] * 150)
     farm.start(2, mode)
+    go.touch()
     cancelled = []
     for job_id in reversed(ids):
         try:

@@ -101,7 +101,7 @@ def test_a_timeout_is_neither_early_nor_late(farm: Farm, clock: TurnedClock, mod
     farm.queue.enqueue(f"echo up; sleep {farm.token}", id="j", timeout=timeout, max_retries=0)
     before = time.monotonic()
     farm.start(1, mode)
-    eventually(lambda: farm.survivors())
+    eventually(farm.survivors)
     clock.turn(jump)
     assert not farm.queue.wait(["j"], timeout=PATIENCE)
     assert time.monotonic() - before >= timeout
