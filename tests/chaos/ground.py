@@ -115,10 +115,10 @@ class Ground:
                 if process.stdout is None and process.poll() is not None:
                     del self._commands[pid]
 
-    def running_commands(self) -> list[int]:
-        """The PIDs of commands that somebody waits for, in the order of their start."""
+    def running_commands(self) -> list[subprocess.Popen[str]]:
+        """The commands that somebody waits for, in the order of their start."""
         with self._lock:
-            return [pid for pid, process in self._commands.items() if process.stdout is not None]
+            return [process for process in self._commands.values() if process.stdout is not None]
 
     # --- processes
 

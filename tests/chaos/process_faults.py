@@ -83,9 +83,7 @@ def kill_command(ground: Ground, random: Random) -> None:
     """``kill -9`` of a command while it enqueues, cancels, starts or stops."""
     running = ground.running_commands()
     if running:
-        pid = random.choice(running)
-        # A child that nobody has waited for yet keeps its PID; else it is gone, which start time 0 is not.
-        processes.send_signal(pid, processes.start_time(pid) or 0, signal.SIGKILL)
+        random.choice(running).kill()
 
 
 # --- stops
