@@ -168,7 +168,7 @@ def test_a_job_that_hits_its_limits_fails_alone(farm: Farm, mode: str) -> None:
     farm.queue.enqueue(f"ulimit -v 200000; {program}", id="memory", max_retries=0)
     farm.queue.enqueue("ulimit -n 3; exec 9</dev/null", id="files", max_retries=0)
     farm.queue.enqueue("ulimit -t 1; while :; do :; done", id="time", max_retries=0)
-    farm.queue.enqueue("ulimit -f 1; head -c 100000 /dev/zero > big", id="size", max_retries=0)
+    farm.queue.enqueue("ulimit -f 1; head -c 100000 /dev/zero > big", id="size", max_retries=0, cwd=farm.directory)
     farm.start(1, mode)
     workers = farm.workers()
     farm.queue.wait(timeout=60)
