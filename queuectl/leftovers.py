@@ -182,9 +182,15 @@ class _Marks:
 
 
 def _is_of(first: Identity, process: Process) -> bool:
-    """Whether it is a job's first process, or one of the session that this led."""
+    """Whether it is a job's first process, or one of the session that this led.
+
+    As long as a session has members, its number is no new process's PID. So where somebody else has that
+    PID, this is the session of a stranger.
+    """
     return (process.pid, process.started) == (first.pid, first.started) or (
-        process.session == first.pid and process.started >= first.started
+        process.session == first.pid
+        and process.started >= first.started
+        and processes.start_time(first.pid) in (None, first.started)
     )
 
 
