@@ -71,7 +71,7 @@ def test_too_few_open_files_for_workers(farm: Farm, mode: str) -> None:
     )
     try:
         log = Path(farm.home.supervisor_log)
-        eventually(lambda: log.exists() and ("cannot start worker" in log.read_text() or "failed:" in log.read_text()))
+        eventually(lambda: log.exists() and ("cannot start worker" in log.read_text() or "cannot work:" in log.read_text()))
         assert "Traceback" not in log.read_text()
         raise_again(resource.RLIMIT_NOFILE, farm)
         assert farm.queue.wait(["j"], timeout=60)
@@ -191,7 +191,7 @@ def test_workers_that_are_short_of_memory(farm: Farm, mode: str, kib: int) -> No
     )
     try:
         log = Path(farm.home.supervisor_log)
-        eventually(lambda: process.poll() is not None or (log.exists() and "failed" in log.read_text()))
+        eventually(lambda: process.poll() is not None or (log.exists() and "cannot work:" in log.read_text()))
     finally:
         process.send_signal(signal.SIGQUIT)
         _, said = process.communicate(timeout=PATIENCE)
