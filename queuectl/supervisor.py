@@ -372,6 +372,7 @@ class Supervisor:
 
     def _let_go_of_the_retired(self) -> None:
         for member in [member for member in self.members if member.has_ended and member.last_word]:
+            self._remove_pid_file(member)  # it may have died after its last word
             self.members.remove(member)
             if member.last_word == DRAINED and self.stop is None:
                 logger.info("nothing is left to do")

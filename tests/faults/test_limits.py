@@ -71,7 +71,9 @@ def test_too_few_open_files_for_workers(farm: Farm, mode: str) -> None:
     )
     try:
         log = Path(farm.home.supervisor_log)
-        eventually(lambda: log.exists() and ("cannot start worker" in log.read_text() or "cannot work:" in log.read_text()))
+        eventually(
+            lambda: log.exists() and ("cannot start worker" in log.read_text() or "cannot work:" in log.read_text())
+        )
         assert "Traceback" not in log.read_text()
         raise_again(resource.RLIMIT_NOFILE, farm)
         assert farm.queue.wait(["j"], timeout=60)
