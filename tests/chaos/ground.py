@@ -115,6 +115,19 @@ class Ground:
                 if process.stdout is None and process.poll() is not None:
                     del self._commands[pid]
 
+    def end_foreground(self) -> None:
+        """Stop what runs in the foreground: a start that still waits for the lock would take it after a stop."""
+        with self._lock:
+            left = [process for process in self._commands.values() if process.stdout is None]
+        for process in left:
+            process.terminate()
+        for process in left:
+            try:
+                process.wait(COMMAND_PATIENCE)
+            except subprocess.TimeoutExpired:
+                self.ledger.complain(f"{process.args!r} did not end in {COMMAND_PATIENCE:g} s after SIGTERM")
+        self.reap_foreground()
+
     def running_commands(self) -> list[subprocess.Popen[str]]:
         """The commands that somebody waits for, in the order of their start."""
         with self._lock:

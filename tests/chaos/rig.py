@@ -103,6 +103,7 @@ def _deal_one(ground: Ground, planned: Planned) -> None:
 
 def _settle(ground: Ground, linger: float) -> None:
     """Stop, start anew, let everything end, see that it stays so, and stop for good."""
+    ground.end_foreground()
     _must(ground, "worker-stop")
     for job in ground.queue.jobs("pending"):
         if job.env["CHAOS_KIND"] == "far-off":
