@@ -97,6 +97,13 @@ class Home:
         """Whether something lies at the database's path, be it a database or not."""
         return os.path.lexists(self.database)
 
+    def require(self) -> None:
+        """Raise :class:`NoSuchQueue` when nothing lies at the database's path."""
+        if not self.exists:
+            raise NoSuchQueue(
+                f"no queue at {self.database}: run 'queuectl init {self.database}', or name another with --db"
+            )
+
     def make_directories(self) -> None:
         """Make the home and its directories. Raises :class:`StoreError` where that cannot be."""
         try:

@@ -8,7 +8,6 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
-from queuectl.errors import NoSuchQueue
 
 if TYPE_CHECKING:
     from queuectl.doctor import Finding
@@ -28,10 +27,7 @@ if TYPE_CHECKING:
 def cmd_doctor(app: App, repair: bool) -> int:
     """Look the queue over: files, database, workers, logs."""
     home = app.queue().home
-    if not home.exists:
-        raise NoSuchQueue(
-            f"no queue at {home.database}: run 'queuectl init {home.database}', or name another with --db"
-        )
+    home.require()
     from queuectl import doctor
 
     findings = doctor.examine(home, repair=repair)

@@ -9,7 +9,7 @@ from heapq import merge
 from typing import Any
 
 from queuectl import clock
-from queuectl.errors import Conflict, NoSuchJob, NoSuchQueue
+from queuectl.errors import Conflict, NoSuchJob
 from queuectl.home import Home
 from queuectl.model import CANCELLED, JOB_ID, PENDING, PROCESSING, STATES, Attempt, Claim, Job, NewJob, Outcome
 from queuectl.retry import Verdict
@@ -235,10 +235,7 @@ class SQLiteStore:
 
 def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLiteStore:
     """Open the queue's database. Raises ``NoSuchQueue``, ``Conflict``, ``StoreError``."""
-    if not home.exists:
-        raise NoSuchQueue(
-            f"no queue at {home.database}: run 'queuectl init {home.database}', or name another with --db"
-        )
+    home.require()
     store = SQLiteStore(home.database, busy_timeout, durable=durable)
     store.version()
     home.check_sole_database()
