@@ -13,6 +13,9 @@ from queuectl import host
 from queuectl.host import Terms
 from queuectl.link import BEAT, DRAINED, FAREWELL, NEW_KEEPER, READY
 
+_DYING = 3.0
+"""Seconds that a process may take to die after it has let go of its descriptors."""
+
 
 @dataclass
 class Member:
@@ -23,8 +26,11 @@ class Member:
     """The process that it lives in; 0 while it waits to be started (again)."""
     own_process: int = 0
     """The process that is its alone: itself, or its keeper; 0 once that has been reaped."""
+    is_hosted: bool = False
+    """Whether the process that it lives in, or lived in, has not been reaped yet."""
     line: socket.socket | None = None
     """None once it hung up."""
+    hung_up_at: float = 0.0
     is_ready: bool = False
     last_word: bytes = b""
     started_at: float = 0.0
@@ -42,8 +48,17 @@ class Member:
 
     @property
     def has_ended(self) -> bool:
-        """Whether neither it nor its process is there any more, though it was started."""
+        """Whether neither it nor its own process is there any more, though it was started."""
         return self.pid != 0 and self.line is None and self.own_process == 0
+
+    @property
+    def replaceable_at(self) -> float:
+        """When one that has ended may be given on.
+
+        A thread that hangs up died alone, or is the first sign that its process dies: none may be
+        started in that.
+        """
+        return self.hung_up_at + _DYING if self.is_hosted and not self.last_word else 0.0
 
     def tell(self, message: bytes) -> None:
         """Send a message; a dead worker is noticed by its silence."""
@@ -63,6 +78,7 @@ class Member:
         if not said:
             self.line.close()
             self.line = None
+            self.hung_up_at = now
             return
         self.heard_at = now
         self.is_ready = self.is_ready or READY in said or BEAT in said
@@ -111,16 +127,14 @@ class ProcessCrew:
         )
         self._pids.add(member.pid)
         theirs.close()
-        member.line = ours
+        member.line, member.is_hosted = ours, True
 
     def processes(self) -> set[int]:
         return self._pids
 
     def reaped(self, pid: int, members: list[Member]) -> None:
         self._pids.discard(pid)
-        for member in members:
-            if member.own_process == pid:
-                member.own_process = 0
+        _note_end(pid, members)
 
     def maimed(self, members: list[Member]) -> list[Member]:
         return []  # a worker that lost its process is dead
@@ -155,7 +169,7 @@ class ThreadCrew:
             socket.send_fds(self._control, [member.name.encode()], [theirs.fileno(), keeper.fileno()])
         theirs.close()
         keeper.close()
-        member.pid, member.line = self._host, ours
+        member.pid, member.line, member.is_hosted = self._host, ours, True
 
     def _start_host(self) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -182,9 +196,7 @@ class ThreadCrew:
             self.dismiss()
             for keeper in self._keepers:
                 _kill(keeper)
-        for member in members:
-            if member.own_process == pid:
-                member.own_process = 0
+        _note_end(pid, members)
 
     def maimed(self, members: list[Member]) -> list[Member]:
         return [
@@ -210,6 +222,15 @@ class ThreadCrew:
         if self._control is not None:
             self._control.close()
             self._control = None
+
+
+def _note_end(pid: int, members: list[Member]) -> None:
+    """Note which members lost a process with this PID."""
+    for member in members:
+        if member.own_process == pid:
+            member.own_process = 0
+        if member.pid == pid:
+            member.is_hosted = False
 
 
 def _socket_pair() -> tuple[socket.socket, socket.socket]:

@@ -150,7 +150,7 @@ class Supervisor:
         if self._orphans_since is not None:
             times.append(now + _ORPHAN_PAUSE)
         if self._orphans_since is None:
-            times += [self._mend_at for member in self.members if member.has_ended]
+            times += [max(self._mend_at, member.replaceable_at) for member in self.members if member.has_ended]
             times += [max(self._mend_at, member.mend_at) for member in self.crew.maimed(self.members)]
         times += [member.start_at for member in self.members if member.pid == 0]
         times += [member.heard_at + self.orders.pace.lease for member in self.members if member.line is not None]
@@ -302,14 +302,19 @@ class Supervisor:
 
     def _put_right_what_died(self) -> None:
         """Record the attempts of dead workers and see to their replacement, once nothing of theirs is left."""
-        if self._orphans_since is not None or self.clock.monotonic() < self._mend_at:
+        now = self.clock.monotonic()
+        if self._orphans_since is not None or now < self._mend_at:
             return
         self._mend_the_maimed()
-        dead = [member for member in self.members if member.has_ended and not member.last_word]
+        dead = [
+            member
+            for member in self.members
+            if member.has_ended and not member.last_word and now >= member.replaceable_at
+        ]
         if not dead:
             return
         if not self._is_database_lost and not self._rescue({member.name for member in dead}):
-            self._mend_at = self.clock.monotonic() + _STORE_PAUSE
+            self._mend_at = now + _STORE_PAUSE
             if self.stop is None or not self.stop.ordered:
                 return
             # Somebody waits for us to leave. What is claimed stays so, and the next start records it.

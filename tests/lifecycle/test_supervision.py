@@ -58,6 +58,15 @@ def test_a_dead_worker_is_replaced_and_its_job_run_again(farm: Farm, mode: str) 
     assert_books_balance(farm.queue)
 
 
+def test_no_worker_is_started_in_a_process_that_is_dying(plain_farm: Farm) -> None:
+    """The lines of its threads hang up, and their keepers may be gone, before it has ended itself."""
+    plain_farm.start(32, "thread")
+    os.kill(plain_farm.workers()[0], signal.SIGKILL)
+    eventually(lambda: told(plain_farm)["supervisor"]["replaced"])
+    eventually(plain_farm.ready, "all are there again")
+    assert told(plain_farm)["supervisor"]["replaced"] == 32, Path(plain_farm.home.supervisor_log).read_text()
+
+
 def test_a_job_that_kills_its_worker_is_dead_after_its_retries(farm: Farm, mode: str) -> None:
     farm.run("config", "set", "backoff_base", "0")
     farm.queue.enqueue("kill -9 $PPID; sleep 60", id="killer", max_retries=2)
