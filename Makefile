@@ -5,6 +5,8 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3; 
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/made
+# Most tests start many processes of ours: without compiled modules each would compile them anew.
+export PYTHONDONTWRITEBYTECODE :=
 # Many tests wait more than they compute.
 WORKERS ?= 3
 

@@ -14,9 +14,8 @@ from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.home import Home
 from queuectl.pidfile import Identity
-from queuectl.processes import Process
+from queuectl.processes import UNKILLABLE_WAIT, Process
 from queuectl.retry import judge
-from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.settings import Settings
 from queuectl.store.base import Store
 from queuectl.store.connection import file_identity

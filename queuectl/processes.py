@@ -9,6 +9,9 @@ import sys
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
+UNKILLABLE_WAIT = 10.0
+"""Seconds that a process which SIGKILL does not end is waited for."""
+
 
 class Process(NamedTuple):
     """A process as it was seen. ``started`` is in clock ticks since boot; with the PID it is unique.

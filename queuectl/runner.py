@@ -23,13 +23,11 @@ from queuectl.model import (
     Claim,
     Outcome,
 )
+from queuectl.processes import UNKILLABLE_WAIT
 from queuectl.proctree import Family, Usage, spawn
 from queuectl.settings import Settings
 
 logger = logging.getLogger(__name__)
-
-UNKILLABLE_WAIT = 10.0
-"""Seconds that a process which SIGKILL does not end is waited for."""
 
 _LOG_CHECK = 0.2
 _ROOM_CHECK = 0.5

@@ -21,8 +21,8 @@ from queuectl.home import Home
 from queuectl.host import STORE_PATIENCE, Terms
 from queuectl.inbox import HEEDED, Inbox
 from queuectl.link import DRAINED, END_GENTLY, END_NOW, LOOK_FOR_CANCEL, STOP, USUAL_PACE, Pace
+from queuectl.processes import UNKILLABLE_WAIT
 from queuectl.proctree import Family, become_subreaper
-from queuectl.runner import UNKILLABLE_WAIT
 from queuectl.stopping import Stop, read_request
 from queuectl.store.connection import file_identity
 from queuectl.store.sqlite import open_store

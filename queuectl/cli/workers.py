@@ -61,9 +61,9 @@ def cmd_worker_run(app: App, count: str | None, mode: str, drain: bool) -> int:
     """Run workers in the foreground."""
     workers = worker_count(count)
     home = _made_home(app)
-    from queuectl import control
+    from queuectl import launch
 
-    return control.run(home, workers, mode, drain)
+    return launch.run(home, workers, mode, drain)
 
 
 @command(
@@ -80,9 +80,9 @@ def cmd_worker_start(app: App, count: str | None, mode: str, drain: bool) -> Non
     workers = worker_count(count)
     output.probe()
     home = _made_home(app)
-    from queuectl import control
+    from queuectl import launch
 
-    pid = control.start(home, workers, mode, drain)
+    pid = launch.start(home, workers, mode, drain)
     if app.json:
         output.emit_json({"pid": pid, "count": workers, "mode": mode})
     else:

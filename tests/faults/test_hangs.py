@@ -20,10 +20,10 @@ from queuectl.store.sqlite import open_store
 
 _IMPATIENT = """
 import sys
-from queuectl import control
+from queuectl import launch
 from queuectl.home import at
 from queuectl.link import Pace
-sys.exit(control.run(at("queuectl.db"), 1, sys.argv[1], pace=Pace(heartbeat=0.2, lease=2.0)))
+sys.exit(launch.run(at("queuectl.db"), 1, sys.argv[1], pace=Pace(heartbeat=0.2, lease=2.0)))
 """
 
 
