@@ -6,7 +6,6 @@ import contextlib
 import errno
 import os
 import stat
-import tempfile
 
 PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
@@ -28,6 +27,8 @@ def write_atomically(path: str, content: str, *, give: bool = False) -> None:
 
 def _write_beside(path: str, content: str, *, give: bool, sync: bool) -> str:
     """Write a private temporary file next to ``path`` and return its name."""
+    import tempfile  # most commands write no such file, and start faster without
+
     directory = os.path.dirname(path)
     handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:60]}.", dir=directory)
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -145,6 +144,8 @@ class Group(_Helpful, click.Group):
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
     """The end of a message about a mistyped name: the ones that are close; empty when none is."""
+    import difflib
+
     close = difflib.get_close_matches(name.lower(), known, 3, 0.55)
     return f": did you mean {' or '.join(close)}?" if close else ""
 

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
+import os
 import re
 from functools import cache
-from importlib import resources
 
+_FOLDER = os.path.join(os.path.dirname(__file__), "sql")  # importlib.resources would double what a command imports
 _NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
 
 
 @cache
 def load(file: str = "queries.sql") -> dict[str, str]:
     """The statements of a file under ``sql/``, by name."""
-    text = (resources.files("queuectl.store") / "sql" / file).read_text(encoding="utf-8")
-    parts = _NAME.split(text)[1:]
+    parts = _NAME.split(_read(file))[1:]
     return {name: _without_comments(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
 
 
 @cache
 def migrations() -> tuple[tuple[int, str], ...]:
     """Number and script of every migration, in order."""
-    folder = resources.files("queuectl.store") / "sql" / "migrations"
-    scripts = [
-        (int(file.name[:4]), file.read_text(encoding="utf-8"))
-        for file in folder.iterdir()
-        if file.name.endswith(".sql")
-    ]
-    return tuple(sorted(scripts))
+    names = sorted(name for name in os.listdir(os.path.join(_FOLDER, "migrations")) if name.endswith(".sql"))
+    return tuple((int(name[:4]), _read(os.path.join("migrations", name))) for name in names)
+
+
+def _read(name: str) -> str:
+    with open(os.path.join(_FOLDER, name), encoding="utf-8") as file:
+        return file.read()
 
 
 def _without_comments(body: str) -> str:

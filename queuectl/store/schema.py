@@ -6,7 +6,6 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.parse import quote
 
 from queuectl import files
 from queuectl.errors import StoreBusy, StoreError
@@ -124,7 +123,8 @@ def migrate(connection: sqlite3.Connection) -> None:
 
 def uri(path: str) -> str:
     """The address of a database that must exist: SQLite never makes one by itself."""
-    return f"file:{quote(path)}?mode=rw"
+    escaped = "".join(f"%{byte:02x}" for byte in os.fsencode(path))  # every one: none means anything then
+    return f"file:{escaped}?mode=rw"
 
 
 def _statements(script: str) -> list[str]:
