@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from queuectl import files
 from queuectl.errors import Conflict, InvalidInput, NoSuchQueue, QueueError, StoreError
@@ -12,8 +12,7 @@ DATABASE_NAME = "queuectl.db"
 ENVIRONMENT_VARIABLE = "QUEUECTL_DB_PATH"
 
 
-@dataclass(frozen=True)
-class Home:
+class Home(NamedTuple):
     """The paths of one queue. All are absolute and follow the database."""
 
     database: str
@@ -134,8 +133,7 @@ class Home:
                 raise StoreError(f"cannot write {self.marker}: {error.strerror}") from error
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """A home, and whether it was named (so that it may be made) or only looked for."""
 
     home: Home

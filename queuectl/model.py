@@ -1,12 +1,16 @@
-"""The values that queuectl deals in: jobs, attempts, claims, outcomes. All are frozen."""
+"""The values that queuectl deals in: jobs, attempts, claims, outcomes. All are frozen.
+
+They are named tuples, here and elsewhere: a command that only looks would spend longer on making
+data classes than on its work.
+"""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
 
 from queuectl.clock import seconds, timestamp
 from queuectl.errors import InvalidInput, shown
@@ -35,8 +39,7 @@ MAX_RETRIES_LIMIT: Final = 1_000_000_000
 JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
 
 
-@dataclass(frozen=True)
-class NewJob:
+class NewJob(NamedTuple):
     """A job that was checked and is ready to be added to a store.
 
     ``id`` None asks the store for one. ``timeout`` is in seconds, 0 for none, None for the
@@ -52,11 +55,10 @@ class NewJob:
     delay: float | None = None
     run_at: int | None = None
     timeout: float | None = None
-    env: Mapping[str, str] = field(default_factory=dict)
+    env: Mapping[str, str] = MappingProxyType({})
 
 
-@dataclass(frozen=True)
-class Job:
+class Job(NamedTuple):
     """A job as the store knows it. Times are ISO-8601 UTC with ``Z``, durations seconds."""
 
     id: str
@@ -86,11 +88,10 @@ class Job:
 
     def as_dict(self) -> dict[str, Any]:
         """The job as JSON shows it."""
-        return {**vars(self), "env": dict(self.env)}
+        return {**self._asdict(), "env": dict(self.env)}
 
 
-@dataclass(frozen=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One start of a job. ``number`` counts all starts of the job and is never used twice.
 
     While it runs, ``ended_at`` and ``outcome`` are None. ``log_offset`` and ``log_bytes`` tell
@@ -113,11 +114,10 @@ class Attempt:
 
     def as_dict(self) -> dict[str, Any]:
         """The attempt as JSON shows it."""
-        return {**vars(self), "leftover": list(self.leftover)}
+        return {**self._asdict(), "leftover": list(self.leftover)}
 
 
-@dataclass(frozen=True)
-class Claim:
+class Claim(NamedTuple):
     """A job in the hands of a worker. ``(seq, number)`` is the fence of all that follows."""
 
     seq: int
@@ -133,8 +133,7 @@ class Claim:
     started_at: int
 
 
-@dataclass(frozen=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How one attempt ended, as its runner saw it."""
 
     kind: str

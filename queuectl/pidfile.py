@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from queuectl import files, processes
 
 
-@dataclass(frozen=True)
-class Identity:
+class Identity(NamedTuple):
     """A process, told from all that had or will have its PID.
 
     ``started`` is in clock ticks since boot, as :class:`queuectl.processes.Process` has it.
@@ -20,8 +19,17 @@ class Identity:
     started: int
     boot: str
     namespace: str
-    told_by: int | None = field(default=None, compare=False)
-    """Who wrote it down, as a user id; None when nobody did."""
+    told_by: int | None = None
+    """Who wrote it down, as a user id; None when nobody did. It does not matter to whom this names."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and self[:4] == other[:4]
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self[:4])
 
     @property
     def is_here(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from queuectl.model import CANCELLED, COMPLETED, DEAD, PENDING, RELEASED, STOPPED, SUCCEEDED
 
@@ -29,8 +29,7 @@ def backoff(attempts: int, base: float, cap: float) -> float:
     return min(delay, cap)
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What becomes of a job after an attempt.
 
     ``delay`` is the seconds until it may start again, None unless it failed and is retried.

@@ -8,16 +8,14 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from queuectl import clock, files
 from queuectl.errors import InvalidInput, QueueError, shown
 from queuectl.model import retries
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """What holds for jobs that do not say otherwise. Durations are seconds, sizes bytes."""
 
     max_retries: int = 3
@@ -31,7 +29,7 @@ class Settings:
 
 
 DEFAULTS = Settings()
-KEYS = tuple(item.name for item in fields(Settings))
+KEYS = Settings._fields
 
 MEANINGS: Mapping[str, str] = {
     "max_retries": "retries after the first start, for jobs that name none",
@@ -70,7 +68,7 @@ def load(path: str) -> Settings:
 
     Raises :class:`InvalidInput`, which names the file, when it is not what ``save`` writes.
     """
-    return replace(DEFAULTS, **_checked(_read(path), path))
+    return DEFAULTS._replace(**_checked(_read(path), path))
 
 
 def load_or_defaults(path: str) -> Settings:
@@ -94,7 +92,7 @@ def change(path: str, key: str, value: float | None) -> Settings:
         files.write_durably(path, json.dumps(given, indent=2) + "\n")
     except OSError as error:
         raise QueueError(f"cannot write {path}: {error.strerror}") from error
-    return replace(DEFAULTS, **given)
+    return DEFAULTS._replace(**given)
 
 
 def stamp(path: str) -> tuple[int, int, int] | None:

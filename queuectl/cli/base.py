@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -43,12 +42,12 @@ _OTHER_WORDS = {
 """What people call our commands elsewhere."""
 
 
-@dataclass
 class App:
     """What was said before and after the command's name; the later word wins."""
 
-    db: str | None = None
-    json: bool = False
+    def __init__(self) -> None:
+        self.db: str | None = None
+        self.json = False
 
     def queue(self) -> Queue:
         """The queue that is meant; it need not exist yet. Raises ``NoSuchQueue`` when none is found."""

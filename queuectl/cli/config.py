@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from queuectl import settings
@@ -37,7 +35,7 @@ def cmd_config(ctx: click.Context) -> None:
 def config_list(app: App) -> None:
     """List the settings with their values, defaults and meanings."""
     queue = app.existing_queue()
-    values, defaults = asdict(queue.settings), asdict(settings.DEFAULTS)
+    values, defaults = queue.settings._asdict(), settings.DEFAULTS._asdict()
     if app.json:
         output.emit_json(values)
         return

@@ -10,8 +10,8 @@ import re
 import select
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any, NamedTuple, NoReturn
 
 STATE_STYLES: Mapping[str, str] = {
     "pending": "yellow",
@@ -204,15 +204,14 @@ def _json(value: Any, indent: int | None = None) -> str:
     return json.dumps(value, ensure_ascii=not unicode, indent=indent).translate(_ESCAPES_IN_JSON)
 
 
-@dataclass(frozen=True)
-class Column:
+class Column(NamedTuple):
     """A column of a table. Where the terminal is narrow, ``cut`` may lose its end, and what is ``spare`` goes."""
 
     title: str
     right: bool = False
     cut: bool = False
     spare: bool = False
-    styles: Mapping[str, str] = field(default_factory=dict)
+    styles: Mapping[str, str] = MappingProxyType({})
 
 
 def emit_table(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from queuectl.model import Attempt, Claim, Job, NewJob, Outcome
 from queuectl.retry import Verdict
 
 
-@dataclass(frozen=True)
-class Overview:
+class Overview(NamedTuple):
     """The queue at a glance, all taken at one moment."""
 
     counts: Mapping[str, int]

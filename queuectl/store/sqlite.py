@@ -167,7 +167,7 @@ class SQLiteStore:
     def _finish(
         self, connection: sqlite3.Connection, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int
     ) -> bool:
-        values = vars(outcome) | {
+        values = outcome._asdict() | {
             "seq": claim.seq,
             "number": claim.number,
             "worker": claim.worker,
