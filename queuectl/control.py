@@ -13,9 +13,9 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from queuectl import files, pidfile, processes, settings, wake
+from queuectl import files, locks, pidfile, processes, settings, wake
 from queuectl.clock import iso
-from queuectl.errors import Conflict, QueueError, StoreError
+from queuectl.errors import Conflict, QueueError, StoreBusy, StoreError
 from queuectl.home import Home
 from queuectl.pidfile import Identity
 from queuectl.processes import UNKILLABLE_WAIT
@@ -32,13 +32,10 @@ _PAUSE = 0.02
 
 def take_lock(home: Home) -> FileLock:
     """Become the only one who deals with this queue's workers. Raises :class:`Conflict` while another does."""
-    from filelock import FileLock, Timeout
-
-    lock = FileLock(home.supervisor_lock, timeout=_LOCK_PATIENCE, mode=files.PRIVATE_FILE)
     try:
-        lock.acquire()
+        lock = locks.take(home.supervisor_lock, _LOCK_PATIENCE)
         os.utime(home.supervisor_lock)
-    except Timeout as error:
+    except StoreBusy as error:
         raise Conflict(
             f"workers run here already{_by_whom(home)}: look with 'queuectl worker-status', "
             "end them with 'queuectl worker-stop'"
@@ -183,6 +180,10 @@ def is_running(home: Home) -> bool:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
+    except OSError as error:
+        if not locks.are_missing(error):
+            raise StoreError(f"cannot look at the lock {home.supervisor_lock}: {error.strerror}") from error
+        # Nor could anybody take it there.
     finally:
         os.close(descriptor)
     return False

@@ -7,8 +7,8 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from queuectl import files
-from queuectl.errors import StoreBusy, StoreError
+from queuectl import files, locks
+from queuectl.errors import StoreError
 from queuectl.home import Home
 from queuectl.store import queries
 from queuectl.store.failures import explained
@@ -49,14 +49,13 @@ def create(home: Home, busy_timeout: float, *, anew: bool) -> bool:
 @contextmanager
 def locked(home: Home, busy_timeout: float) -> Iterator[None]:
     """Keep others from making this home or writing its settings meanwhile."""
-    from filelock import FileLock, Timeout  # most commands never lock, and start faster without
-
     try:
         files.make_private_directory(home.run)
-        with FileLock(home.lock, timeout=busy_timeout, mode=files.PRIVATE_FILE):
+        lock = locks.take(home.lock, busy_timeout)
+        try:
             yield
-    except Timeout as error:
-        raise StoreBusy(f"{home.lock} is held by another process") from error
+        finally:
+            lock.release()
     except OSError as error:
         raise StoreError(f"cannot write in {home.directory}: {error.strerror or error}") from error
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from queuectl import Queue
 from queuectl.clock import SECOND, Clock
 
 PATIENCE = 30.0
@@ -84,6 +85,9 @@ def in_child(work: Callable[[], object], *, unprivileged: bool = False) -> None:
 @contextlib.contextmanager
 def unprivileged_directory() -> Iterator[Path]:
     """A directory of the user under whom unprivileged children run."""
+    # What Python loads on demand is loaded now: it may lie where a child cannot read it any more.
+    with tempfile.TemporaryDirectory() as elsewhere:
+        Queue.init(Path(elsewhere) / "q.db").close()
     directory = Path(os.path.realpath(tempfile.mkdtemp(prefix="queuectl-unprivileged-")))
     try:
         if IS_ROOT:
