@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 from queuectl.errors import StoreError
 from queuectl.store import forks, schema
-from queuectl.store.failures import explained
+from queuectl.store.failures import explained, spoils_connection
 
 Identity = tuple[int, int]
 
@@ -41,7 +41,12 @@ class Connections:
         Raises :class:`StoreError` when the file at the path is no longer the one that was opened.
         """
         with forks.held_off(), explained(self.path):
-            yield self._get()
+            try:
+                yield self._get()
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                if spoils_connection(error):
+                    self._close_opened()
+                raise
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
@@ -77,12 +82,16 @@ class Connections:
             return (number << 64) + others + connection.total_changes
 
     def close(self) -> None:
-        """Close this thread's connection."""
+        """Close this thread's connection. Whatever lies at the path when it is used next is the database."""
         with forks.held_off():
-            opened: forks.Opened | None = getattr(self._local, "opened", None)
-            if opened is not None and opened.pid == os.getpid():
-                opened.close()
+            self._close_opened()
             self._local.__dict__.clear()
+
+    def _close_opened(self) -> None:
+        """Have the next use open a connection anew, to the same file."""
+        opened: forks.Opened | None = getattr(self._local, "opened", None)
+        if opened is not None and opened.pid == os.getpid():
+            opened.close()
 
     def _get(self) -> sqlite3.Connection:
         opened: forks.Opened | None = getattr(self._local, "opened", None)
@@ -96,11 +105,16 @@ class Connections:
             opened = forks.Opened(connection)
             self._local.opened, self._local.identity, self._local.number = opened, identity, next(self._numbers)
         elif file_identity(self.path) != self._local.identity:
-            raise StoreError(f"the database {self.path} was deleted or replaced while it was in use")
+            raise self._lost()
         return opened.connection
+
+    def _lost(self) -> StoreError:
+        return StoreError(f"the database {self.path} was deleted or replaced while it was in use")
 
     def _open(self) -> tuple[sqlite3.Connection, Identity]:
         before = file_identity(self.path)
+        if before != getattr(self._local, "identity", before):
+            raise self._lost()
         if before is None:
             raise StoreError(f"the database {self.path} is gone")
         connection = sqlite3.connect(

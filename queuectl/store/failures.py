@@ -15,10 +15,12 @@ _FULL = "cannot grow: the disk is full"
 _SHARED_MEMORY = 32_768
 """Bytes that SQLite's ``-shm`` file grows by at least. Without room for it, not even a read is possible."""
 
-_REASONS = (
+_PASSING = (
     ("locked", "is locked by another program"),
     ("busy", "is locked by another program"),
     ("full", _FULL),
+)
+_SPOILING = (
     ("readonly", "is read-only"),
     ("malformed", DAMAGED),
     ("decode", DAMAGED),
@@ -41,10 +43,19 @@ def explained(path: str) -> Iterator[None]:
         raise StoreError(f"the database {path} {DAMAGED}") from error
 
 
+def spoils_connection(error: Exception) -> bool:
+    """Whether a connection that met this error may never work again, even once the cause is mended.
+
+    It keeps the damaged pages that it has read, and that it could open its files for reading only.
+    """
+    said = str(error).lower()
+    return any(sign in said for sign, _ in _SPOILING)
+
+
 def explain(error: sqlite3.Error, path: str) -> StoreError:
     """The :class:`StoreError` that says what SQLite's error means for the database at ``path``."""
     said = str(error).lower()
-    for sign, reason in _REASONS:
+    for sign, reason in (*_PASSING, *_SPOILING):
         if sign in said:
             kind = StoreBusy if sign in ("locked", "busy") else StoreError
             return kind(f"the database {path} {_looked_at(path, sign) or reason}")
@@ -61,6 +72,11 @@ def _looked_at(path: str, sign: str) -> str | None:
         return "cannot be read: permission denied"
     if sign in ("disk i/o", "unable to open") and _is_full(path):
         return _FULL
+    if sign == "readonly" and os.access(path, os.W_OK):
+        # SQLite gives them the permissions that the database has when it makes them.
+        for beside in (f"{path}-wal", f"{path}-shm"):
+            if os.path.exists(beside) and not os.access(beside, os.W_OK):
+                return f"is read-only: {beside} may not be written"
     return None
 
 

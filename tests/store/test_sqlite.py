@@ -246,6 +246,88 @@ def test_a_database_that_was_replaced_under_an_open_store(path: Path, store: SQL
     assert [job.id for job in Queue(path).jobs()] == ["b"]
 
 
+# Trouble that passes
+
+
+def overwrite(path: Path, content: bytes) -> None:
+    """Change a database as another program does: in this process, to close the file would drop SQLite's locks."""
+    subprocess.run(["dd", f"of={path}", "conv=notrunc"], input=content, capture_output=True, check=True)
+
+
+@pytest.fixture
+def damaged(path: Path) -> tuple[SQLiteStore, bytes]:
+    """An open store that has read damaged pages, and what was in their place."""
+    Queue(path).enqueue_many([{"command": "true", "id": "a"}])
+    intact = path.read_bytes()
+    store = SQLiteStore(str(path), 1)
+    store.version()
+    overwrite(path, intact[:4096] + b"\xa5" * (len(intact) - 4096))
+    with pytest.raises(StoreError, match="damaged"):
+        store.jobs()
+    return store, intact
+
+
+def test_a_database_that_was_mended_can_be_used_again(path: Path, damaged: tuple[SQLiteStore, bytes]) -> None:
+    """A connection keeps the damaged pages that it read."""
+    store, intact = damaged
+    with pytest.raises(StoreError, match="damaged"):
+        store.claim("w", T0)
+    overwrite(path, intact)
+    assert [job.id for job in store.jobs()] == ["a"]
+    assert claim(store).id == "a"
+
+
+@pytest.mark.parametrize("how", ["deleted", "replaced"])
+def test_after_trouble_no_other_database_is_taken_for_it(
+    path: Path, damaged: tuple[SQLiteStore, bytes], tmp_path: Path, how: str
+) -> None:
+    store, _ = damaged
+    if how == "replaced":
+        other = tmp_path / "new" / "q.db"
+        Queue.init(other).close()
+        os.replace(other, path)
+    else:
+        path.unlink()
+    for use in (store.counts, lambda: add(store, "b"), lambda: store.claim("w", T0)):
+        with pytest.raises(StoreError, match="deleted or replaced"):
+            use()
+    assert path.exists() == (how == "replaced")
+
+
+def test_after_a_fork_no_other_database_is_taken_for_it(path: Path, store: SQLiteStore, tmp_path: Path) -> None:
+    """Connections are closed before a fork; what is opened after it must be the same file."""
+    add(store, "a")
+    Queue.init(tmp_path / "new" / "q.db").close()
+    in_child(lambda: None)
+    os.replace(tmp_path / "new" / "q.db", path)
+    with pytest.raises(StoreError, match="deleted or replaced"):
+        add(store, "b")
+
+
+def test_a_database_that_was_read_only_for_a_while() -> None:
+    """A connection that was opened meanwhile can never write."""
+    with unprivileged_directory() as directory:
+
+        def use() -> None:
+            path = directory / "q.db"
+            Queue.init(path).close()
+            path.chmod(0o400)
+            store = SQLiteStore(str(path), 1)
+            for _ in range(2):
+                assert store.jobs() == [], "it can be read"
+                with pytest.raises(StoreError, match=r"q\.db is read-only$"):
+                    add(store, "a")
+            path.chmod(0o600)
+            with pytest.raises(StoreError, match=r"read-only: .*q\.db-(wal|shm) may not be written"):
+                add(store, "a")
+            for end in ("-wal", "-shm"):
+                Path(f"{path}{end}").chmod(0o600)
+            add(store, "a")
+            assert claim(store).id == "a"
+
+        in_child(use, unprivileged=True)
+
+
 # Locks and limits
 
 
