@@ -11,6 +11,9 @@ from queuectl.errors import StoreBusy, StoreError
 
 DAMAGED = "is damaged: restore it from a backup, or save what 'sqlite3 FILE .recover' finds"
 
+LONGEST_PATH = 504
+"""Bytes of a path that SQLite opens on Unix: 512, less those of what it appends for a journal."""
+
 _FULL = "cannot grow: the disk is full"
 _SHARED_MEMORY = 32_768
 """Bytes that SQLite's ``-shm`` file grows by at least. Without room for it, not even a read is possible."""
@@ -70,14 +73,26 @@ def _looked_at(path: str, sign: str) -> str | None:
         return "is gone"
     if not os.access(path, os.R_OK):
         return "cannot be read: permission denied"
-    if sign in ("disk i/o", "unable to open") and _is_full(path):
-        return _FULL
-    if sign == "readonly" and os.access(path, os.W_OK):
-        # SQLite gives them the permissions that the database has when it makes them.
+    if sign == "readonly":
+        return _unwritable_beside(path)
+    if sign == "unable to open" and (excess := too_long(path, LONGEST_PATH)):
+        return f"cannot be opened: its path is {excess}"
+    return _FULL if sign in ("disk i/o", "unable to open") and _is_full(path) else None
+
+
+def _unwritable_beside(path: str) -> str | None:
+    """Which of SQLite's own files keeps a database read-only that is not; it has the permissions that this once had."""
+    if os.access(path, os.W_OK):
         for beside in (f"{path}-wal", f"{path}-shm"):
             if os.path.exists(beside) and not os.access(beside, os.W_OK):
                 return f"is read-only: {beside} may not be written"
     return None
+
+
+def too_long(name: str, most: int) -> str:
+    """By how much a path or a name is too long for SQLite, in words; empty when it is not."""
+    excess = len(os.fsencode(name)) - most
+    return f"{excess} byte{'s' * (excess != 1)} too long for SQLite, which takes {most}" if excess > 0 else ""
 
 
 def _is_full(path: str) -> bool:

@@ -11,10 +11,14 @@ from queuectl import files, locks
 from queuectl.errors import StoreError
 from queuectl.home import Home
 from queuectl.store import queries
-from queuectl.store.failures import explained
+from queuectl.store.failures import LONGEST_PATH, explained, too_long
 
 APPLICATION_ID = 0x51435431
 """Stands in the database's header and tells it from every other program's."""
+
+
+_LONGEST_NAME = 255 - len("-journal")
+"""Bytes of a file's name to which SQLite can append what it does."""
 
 
 def latest() -> int:
@@ -31,6 +35,7 @@ def create(home: Home, busy_timeout: float, *, anew: bool) -> bool:
     if home.exists:
         return False
     home.check_sole_database()
+    _check_lengths(home)
     home.make_directories()
     with locked(home, busy_timeout):
         home.check_sole_database()
@@ -44,6 +49,16 @@ def create(home: Home, busy_timeout: float, *, anew: bool) -> bool:
         _build(home)
         home.mark()
         return True
+
+
+def _check_lengths(home: Home) -> None:
+    """Raise :class:`StoreError` where SQLite could not open the database, before anything is made."""
+    for path in (home.database, _temporary(home)):
+        if excess := too_long(path, LONGEST_PATH):
+            raise StoreError(f"no queue can be made there: the path is {excess}: {path}")
+    name = os.path.basename(home.database)
+    if excess := too_long(name, _LONGEST_NAME):
+        raise StoreError(f"no queue can be made there: the name is {excess}: {name}")
 
 
 @contextmanager
@@ -61,7 +76,7 @@ def locked(home: Home, busy_timeout: float) -> Iterator[None]:
 
 
 def _build(home: Home) -> None:
-    temporary = os.path.join(home.run, ".new.db")
+    temporary = _temporary(home)
     leftovers = [
         os.path.join(home.directory, os.path.basename(home.database) + end) for end in ("-wal", "-shm", "-journal")
     ]
@@ -69,7 +84,7 @@ def _build(home: Home) -> None:
         files.remove(path)
     os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, files.PRIVATE_FILE))
     os.chmod(temporary, files.PRIVATE_FILE)
-    with explained(home.database):
+    with explained(temporary):
         connection = sqlite3.connect(uri(temporary), uri=True, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -84,6 +99,11 @@ def _build(home: Home) -> None:
         os.close(descriptor)
     os.rename(temporary, home.database)
     files.sync_directory(home.directory)
+
+
+def _temporary(home: Home) -> str:
+    """Where a database is built."""
+    return os.path.join(home.run, ".new.db")
 
 
 def check(connection: sqlite3.Connection, path: str) -> None:

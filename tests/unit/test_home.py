@@ -157,6 +157,57 @@ def test_a_restored_database_is_its_home_s_queue_from_its_first_job_on(place: Pa
         Queue("two/other.db").enqueue("true")
 
 
+# Long paths
+
+
+def long_path(place: Path, length: int, name: str) -> Path:
+    """A path of so many bytes below a directory that is there."""
+    path = str(place)
+    while (rest := length - len(path) - len(name) - 2) > 0:
+        path = f"{path}/{'d' * (rest if rest <= 200 else min(200, rest - 2))}"
+    path = f"{path}/{name}"
+    assert len(path) == length
+    return Path(path)
+
+
+@pytest.mark.parametrize(("length", "name"), [(504, "queuectl.db"), (504, "q" * 247), (497, "q.db")])
+def test_the_longest_paths_that_can_be_used(place: Path, length: int, name: str) -> None:
+    queue = Queue.init(long_path(place, length, name))
+    queue.enqueue("true", id="a")
+    queue.close()
+    assert Queue(queue.home.database).get("a").state == "pending"
+
+
+@pytest.mark.parametrize(
+    ("length", "name", "says"),
+    [
+        (505, "queuectl.db", "path is 1 byte too long for SQLite, which takes 504: .*/queuectl.db$"),
+        (700, "queuectl.db", "path is 196 bytes too long for SQLite, which takes 504: .*/queuectl.db$"),
+        (5000, "queuectl.db", "path is 4496 bytes too long"),
+        (499, "q.db", r"path is 2 bytes too long for SQLite, which takes 504: .*/run/\.new\.db$"),
+        (450, "q" * 250, "name is 3 bytes too long for SQLite, which takes 247: q+$"),
+    ],
+)
+def test_a_path_that_is_too_long_is_refused_and_nothing_made(place: Path, length: int, name: str, says: str) -> None:
+    path = long_path(place, length, name)
+    for make in (Queue.init, lambda path: Queue(path).enqueue("true")):
+        with pytest.raises(StoreError, match=says):
+            make(path)
+    assert os.listdir(place) == []
+
+
+def test_a_home_that_was_moved_to_too_long_a_path(place: Path) -> None:
+    queue = Queue.init(place / "q.db")
+    queue.close()
+    path = long_path(place, 600, "q.db")
+    path.parent.parent.mkdir(parents=True)
+    (place / "home").mkdir()
+    os.rename(place / "q.db", place / "home" / "q.db")
+    os.rename(place / "home", path.parent)
+    with pytest.raises(StoreError, match="its path is 96 bytes too long for SQLite"):
+        Queue(path).counts()
+
+
 # A queue whose database is gone
 
 
