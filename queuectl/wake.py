@@ -7,6 +7,7 @@ file already when it is written. Nobody waits for a reader: without one, nothing
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import stat
 
@@ -36,9 +37,15 @@ def make_fifo(path: str) -> None:
             os.mkfifo(path, files.PRIVATE_FILE)
         mode = os.lstat(path).st_mode
     except OSError as error:
-        raise QueueError(f"cannot make the FIFO {path}: {error.strerror}") from error
+        hint = "; a queue must lie on a file system that has FIFOs, such as a local disk" if _is_missing(error) else ""
+        raise QueueError(f"cannot make the FIFO {path}: {error.strerror}{hint}") from error
     if not stat.S_ISFIFO(mode):
         raise QueueError(f"{path} is not a FIFO: remove it")
+
+
+def _is_missing(error: OSError) -> bool:
+    """Whether a file system answered that has no FIFOs (that it is not permitted, says FAT)."""
+    return error.errno in (errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)
 
 
 def open_fifo(path: str) -> int:

@@ -75,9 +75,19 @@ def _looked_at(path: str, sign: str) -> str | None:
         return "cannot be read: permission denied"
     if sign == "readonly":
         return _unwritable_beside(path)
-    if sign == "unable to open" and (excess := too_long(path, LONGEST_PATH)):
+    if sign == "unable to open":
+        return _why_not_opened(path)
+    return _FULL if sign == "disk i/o" and _is_full(path) else None
+
+
+def _why_not_opened(path: str) -> str | None:
+    if excess := too_long(path, LONGEST_PATH):
         return f"cannot be opened: its path is {excess}"
-    return _FULL if sign in ("disk i/o", "unable to open") and _is_full(path) else None
+    directory = os.path.dirname(path)
+    if not os.access(directory, os.W_OK):
+        # Even to read it, SQLite must make files beside it.
+        return f"cannot be opened: {directory} is read-only"
+    return _FULL if _is_full(path) else None
 
 
 def _unwritable_beside(path: str) -> str | None:
