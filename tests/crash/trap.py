@@ -1,0 +1,65 @@
+"""Kill one process of queuectl, once, where a function of its own is entered or left.
+
+A profiler's hook does it, so that the program has no places made for tests, and every function is one.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import FrameType
+
+
+@dataclass(frozen=True)
+class Trap:
+    """A function, and what happens when it is entered (``call``) or left (``return``).
+
+    ``where`` is ``launched`` for the process that is launched, which is the supervisor of ``worker-run``,
+    or ``below`` for all that descends from it. It kills itself, or, ``with_supervisor``, both at one stroke.
+    The trap is set as long as the file ``bait`` exists; it is removed at the kill, so that there is one only.
+    """
+
+    where: str
+    event: str
+    module: str
+    function: str
+    bait: str
+    with_supervisor: bool = False
+
+    def set(self) -> None:
+        """Have this process, and those that it forks, fall into the trap."""
+        launched = os.getpid()
+
+        def look(frame: FrameType, seen: str, argument: object) -> None:
+            if seen != self.event or frame.f_code.co_name != self.function:
+                return
+            if frame.f_globals.get("__name__") != self.module:
+                return
+            if (os.getpid() == launched) != (self.where == "launched"):
+                return
+            try:
+                os.unlink(self.bait)
+            except FileNotFoundError:
+                return
+            if self.with_supervisor:
+                os.kill(launched, signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+        threading.setprofile(look)
+        sys.setprofile(look)
+
+
+def live(directory: str, output: Sequence[str], trap: Trap | None, arguments: Sequence[str]) -> None:
+    """Be a command of queuectl, whose stdout and stderr go to two files."""
+    from queuectl import cli
+
+    os.chdir(directory)
+    for target, path in zip((1, 2), output, strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), target)
+    if trap is not None:
+        trap.set()
+    sys.exit(cli.run(arguments))
