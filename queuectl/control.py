@@ -74,11 +74,13 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
 
     _ask_to_stop(home, Request(now, timeout))
     if _wait_until(is_gone, patience):
-        return True
-    identity = pidfile.read(home.supervisor_pid)
-    if not (identity and identity.lives and processes.send_signal(identity.pid, identity.started, signal.SIGKILL)):
-        raise QueueError(f"the supervisor does not stop, and cannot be killed from here: see {home.supervisor_log}")
-    _wait_until(is_gone, UNKILLABLE_WAIT)
+        identity = pidfile.read(home.supervisor_pid)
+        if identity is None or identity != meant or not identity.is_here:
+            return True
+        # It left its PID file: it died, and what its workers ran may not be gone yet.
+    else:
+        _kill_supervisor(home)
+        _wait_until(is_gone, UNKILLABLE_WAIT)
     try:
         lock = take_lock(home)
     except Conflict:  # somebody has started workers already, which put right what was left
@@ -88,6 +90,12 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     finally:
         lock.release()
     return True
+
+
+def _kill_supervisor(home: Home) -> None:
+    identity = pidfile.read(home.supervisor_pid)
+    if not (identity and identity.lives and processes.send_signal(identity.pid, identity.started, signal.SIGKILL)):
+        raise QueueError(f"the supervisor does not stop, and cannot be killed from here: see {home.supervisor_log}")
 
 
 def _await_name(home: Home) -> Identity | None:

@@ -192,6 +192,45 @@ def test_at_the_end_of_a_drain(stage: Stage, name: str) -> None:
     assert (stage.outcomes("one"), stage.outcomes("last")) == (["succeeded"], ["succeeded"])
 
 
+# --- stop
+
+GRACEFUL, NOW = ("--timeout", "0"), ("--now",)
+STOP = {
+    "request read": (Point("queuectl.stopping", "read_request"), GRACEFUL, "process"),
+    "before workers are told": (Point("queuectl.supervisor", "_begin_stop", "call"), GRACEFUL, "process"),
+    "workers told": (Point("queuectl.supervisor", "_begin_stop"), GRACEFUL, "process thread"),
+    "before workers are told to stop now": (Point("queuectl.supervisor", "_stop_now", "call"), NOW, "process"),
+    "workers told to stop now": (Point("queuectl.supervisor", "_stop_now"), NOW, "process thread"),
+    "before the deadline is enforced": (Point("queuectl.stopping", "enforced", "call"), GRACEFUL, "process"),
+    "the deadline enforced": (Point("queuectl.supervisor", "_enforce_stop"), GRACEFUL, "process thread"),
+    "a worker reaped": (Point("queuectl.crew", "reaped"), NOW, "process"),
+    "before it leaves": (Point("queuectl.supervisor", "_leave", "call"), NOW, "process"),
+    "left": (Point("queuectl.supervisor", "_leave"), GRACEFUL, "process"),
+    "PID file removed": (Point("queuectl.files", "remove"), NOW, "process"),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "mode"), [(name, mode) for name, (_, _, modes) in STOP.items() for mode in modes.split()]
+)
+def test_in_a_stop(stage: Stage, name: str) -> None:
+    """Whoever asked for it is told when all are gone."""
+    point, terms, _ = STOP[name]
+    add_sleeper(stage)
+    workers = stage.launch(point=point)
+    await_sleeper(stage)
+    stage.bait.touch()
+    done = stage.farm.run("worker-stop", *terms)
+    assert (done.returncode, done.stderr) == (0, "queuectl: the workers have stopped\n")
+    assert stage.farm.workers() == []
+    assert stage.farm.survivors() == []
+    assert workers.wait().returncode == KILLED
+    start_again(stage)
+    first, *later = stage.outcomes("sleeper")
+    assert first in ("crashed", "released")
+    assert later == ["succeeded"]
+
+
 # --- all at one stroke
 
 ALL = {
