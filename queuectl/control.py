@@ -72,14 +72,14 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     def is_gone() -> bool:
         return not is_running(home) or _is_another(pidfile.read(home.supervisor_pid), meant)
 
-    _ask_to_stop(home, Request(now, timeout))
+    _ask_to_stop(home, Request(now, timeout, meant))
     if _wait_until(is_gone, patience):
         identity = pidfile.read(home.supervisor_pid)
         if identity is None or identity != meant or not identity.is_here:
             return True
         # It left its PID file: it died, and what its workers ran may not be gone yet.
     else:
-        _kill_supervisor(home)
+        _kill_supervisor(home, meant or pidfile.read(home.supervisor_pid))
         _wait_until(is_gone, UNKILLABLE_WAIT)
     try:
         lock = take_lock(home)
@@ -92,21 +92,25 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     return True
 
 
-def _kill_supervisor(home: Home) -> None:
-    identity = pidfile.read(home.supervisor_pid)
+def _kill_supervisor(home: Home, identity: Identity | None) -> None:
     if not (identity and identity.lives and processes.send_signal(identity.pid, identity.started, signal.SIGKILL)):
         raise QueueError(f"the supervisor does not stop, and cannot be killed from here: see {home.supervisor_log}")
 
 
 def _await_name(home: Home) -> Identity | None:
-    """Who holds the lock: its PID file follows in an instant, and until then names one before it, or nobody."""
+    """Who holds the lock; None when its PID file does not tell.
 
-    def is_named() -> bool:
+    It follows in an instant, and until then names one before it, or nobody. From another PID namespace we
+    cannot tell the two apart.
+    """
+
+    def named() -> Identity | None:
         identity = pidfile.read(home.supervisor_pid)
-        return identity is not None and (identity.lives or not identity.is_here)
+        may_hold = identity is not None and (identity.lives if identity.is_here else identity.boot == pidfile.boot_id())
+        return identity if may_hold else None
 
-    _wait_until(lambda: is_named() or not is_running(home), _LOCK_PATIENCE)
-    return pidfile.read(home.supervisor_pid)
+    _wait_until(lambda: named() is not None or not is_running(home), _LOCK_PATIENCE)
+    return named()
 
 
 def _is_another(named: Identity | None, meant: Identity | None) -> bool:
@@ -118,7 +122,7 @@ def _ask_to_stop(home: Home, request: Request) -> None:
     try:
         write_request(home, request)
     except OSError as error:
-        identity = pidfile.read(home.supervisor_pid)
+        identity = request.to or pidfile.read(home.supervisor_pid)
         number = signal.SIGQUIT if request.now else signal.SIGTERM
         if request.timeout is not None and not request.now:
             hint = "without --timeout, or with --now, the stop needs no room"

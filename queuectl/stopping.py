@@ -6,22 +6,31 @@ import contextlib
 import json
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
 from queuectl import files
 from queuectl.home import Home
+from queuectl.pidfile import Identity
 
 
 @dataclass(frozen=True)
 class Request:
-    """The terms that ``worker-stop`` leaves for the supervisor. ``timeout`` None is the setting."""
+    """The terms that ``worker-stop`` leaves for a supervisor. ``timeout`` None is the setting.
+
+    ``to`` tells whom it is meant for, as its PID file does. None is whoever reads it: that file could not be read.
+    """
 
     now: bool
     timeout: float | None
+    to: Identity | None = None
 
 
 def write_request(home: Home, request: Request) -> None:
     """Leave a request; whoever wakes the supervisor after this can be sure that it sees it."""
-    files.write_atomically(home.stop_request, json.dumps(request.__dict__), give=True)
+    terms: dict[str, Any] = {"now": request.now, "timeout": request.timeout}
+    if request.to is not None:
+        terms["to"] = [request.to.pid, request.to.started, request.to.boot, request.to.namespace]
+    files.write_atomically(home.stop_request, json.dumps(terms), give=True)
 
 
 def forget_former_request(home: Home) -> None:
@@ -31,14 +40,23 @@ def forget_former_request(home: Home) -> None:
             files.remove(home.stop_request)
 
 
-def read_request(home: Home) -> Request | None:
-    """The request that was left; None when there is none."""
-    text = files.read_small(home.stop_request)
-    if text is None:
+def take_request(home: Home) -> Request | None:
+    """The request that was left, which is taken away; None when there is none.
+
+    What cannot be understood asks whoever reads it for a graceful stop: somebody wants one.
+    """
+    if files.read_small(home.stop_request) is None:
         return None
+    # A second request that comes in this moment stays, and is taken next.
+    taken = f"{home.stop_request}.taken"
+    os.replace(home.stop_request, taken)
+    text = files.read_small(taken)
+    files.remove(taken)
     try:
-        return Request(**json.loads(text))
-    except (ValueError, TypeError):
+        terms = json.loads(text or "")
+        to = terms.pop("to", None)
+        return Request(**terms, to=None if to is None else Identity(*to))
+    except (ValueError, TypeError, AttributeError):
         return Request(now=False, timeout=None)
 
 

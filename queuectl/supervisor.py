@@ -23,7 +23,7 @@ from queuectl.inbox import HEEDED, Inbox
 from queuectl.link import DRAINED, END_GENTLY, END_NOW, LOOK_FOR_CANCEL, STOP, USUAL_PACE, Pace
 from queuectl.processes import UNKILLABLE_WAIT
 from queuectl.proctree import Family, become_subreaper
-from queuectl.stopping import Stop, read_request
+from queuectl.stopping import Stop, take_request
 from queuectl.store.connection import file_identity
 from queuectl.store.sqlite import open_store
 
@@ -97,6 +97,7 @@ class Supervisor:
         self._is_drained = False
         self._is_all_recorded = True
         self._ground = self._look_at_ground()
+        self._myself = pidfile.myself()
 
     def run(self) -> int:
         """Supervise; returns the exit status: 0, or 128 + signal when the stop was forced."""
@@ -222,9 +223,10 @@ class Supervisor:
     def _heed_requests(self) -> None:
         """Look at what others asked for: a stop, or the end of a cancelled job."""
         is_asked = wake.drain(self.control) > 0
-        request = read_request(self.home)
-        if request is not None:
-            files.remove(self.home.stop_request)
+        request = take_request(self.home)
+        if request is not None and request.to not in (None, self._myself):
+            logger.info("a stop that was asked of a supervisor before this one is void")
+        elif request is not None:
             if request.now:
                 self._stop_now(128 + signal.SIGQUIT)
             else:

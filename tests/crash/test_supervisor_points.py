@@ -196,7 +196,7 @@ def test_at_the_end_of_a_drain(stage: Stage, name: str) -> None:
 
 GRACEFUL, NOW = ("--timeout", "0"), ("--now",)
 STOP = {
-    "request read": (Point("queuectl.stopping", "read_request"), GRACEFUL, "process"),
+    "request taken": (Point("queuectl.stopping", "take_request"), GRACEFUL, "process"),
     "before workers are told": (Point("queuectl.supervisor", "_begin_stop", "call"), GRACEFUL, "process"),
     "workers told": (Point("queuectl.supervisor", "_begin_stop"), GRACEFUL, "process thread"),
     "before workers are told to stop now": (Point("queuectl.supervisor", "_stop_now", "call"), NOW, "process"),

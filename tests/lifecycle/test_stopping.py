@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 from farm import PATIENCE, Farm, eventually
 
-from queuectl import control, pidfile
+from queuectl import control, files, pidfile, stopping, wake
 
 
 def running(farm: Farm, job_id: str) -> bool:
@@ -202,6 +203,7 @@ def test_a_stop_spares_the_workers_that_somebody_starts_meanwhile(farm: Farm) ->
         pidfile.write(farm.home.supervisor_pid, pidfile.of(asked.pid), "supervisor")
         stop = subprocess.Popen([sys.executable, "-m", "queuectl", "worker-stop", "--now"], cwd=farm.directory)
         eventually(lambda: os.path.exists(farm.home.stop_request), "it asks")
+        assert json.loads(Path(farm.home.stop_request).read_text())["to"][0] == asked.pid
         asked.kill()
         asked.wait()
         pidfile.write(farm.home.supervisor_pid, pidfile.of(started_meanwhile.pid), "supervisor")
@@ -214,6 +216,35 @@ def test_a_stop_spares_the_workers_that_somebody_starts_meanwhile(farm: Farm) ->
             started_meanwhile.kill()
             started_meanwhile.wait()
     os.unlink(farm.home.supervisor_pid)
+
+
+@pytest.mark.parametrize("now", [True, False])
+def test_a_request_is_void_for_a_supervisor_that_is_not_named_in_it(farm: Farm, now: bool) -> None:
+    """It reaches one that was started after ``worker-stop`` had looked whom to ask."""
+    farm.start(1)
+    former = pidfile.read(farm.home.supervisor_pid)
+    farm.stop()
+    supervisor = farm.start(1)
+    stopping.write_request(farm.home, stopping.Request(now, 0, to=former))
+    wake.supervisor(farm.home)
+    log = Path(farm.home.supervisor_log)
+    eventually(lambda: "is void" in log.read_text())
+    assert not os.path.exists(farm.home.stop_request)
+    assert farm.ready()
+    assert control.status(farm.home)["supervisor"]["pid"] == supervisor
+    stopping.write_request(farm.home, stopping.Request(now, 0, to=pidfile.read(farm.home.supervisor_pid)))
+    wake.supervisor(farm.home)
+    eventually(lambda: not control.is_running(farm.home), "one that is named in it stops")
+    assert_all_gone(farm)
+
+
+@pytest.mark.parametrize("content", ['{"now": true, "timeout": null}', "{}", "[]", "stop", ""])
+def test_a_request_that_names_nobody_is_for_whoever_runs(farm: Farm, content: str) -> None:
+    farm.start(1)
+    files.write_atomically(farm.home.stop_request, content)
+    wake.supervisor(farm.home)
+    eventually(lambda: not control.is_running(farm.home))
+    assert_all_gone(farm)
 
 
 def test_start_and_stop_again_and_again(farm: Farm, mode: str) -> None:
