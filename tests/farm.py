@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from forked import Command
+
 from queuectl import Queue, cgroup, control, pidfile, processes
 
 PATIENCE = 30.0
@@ -39,21 +41,30 @@ class Farm:
         self.token = f"7{uuid.uuid4().int % 10**8:08d}.25"
         """A number of seconds that nothing else on the machine sleeps for."""
         self._foreground: list[subprocess.Popen[bytes]] = []
+        self._launched: list[Command] = []
         self.run("init")
         self.queue = Queue(directory / "queuectl.db")
         self.home = self.queue.home
 
     def run(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         """Run a command of queuectl in the directory; assert on the result yourself."""
-        return subprocess.run(
-            self._command(*arguments),
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        if self.unprivileged:
+            return subprocess.run(
+                self._command(*arguments),
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=timeout,
+                check=False,
+            )
+        return Command(self.directory, arguments).wait(timeout)
+
+    def launch(self, *arguments: str, prepare: Callable[[], None] | None = None) -> Command:
+        """Start a command, in a process that calls ``prepare`` first, and do not wait for it."""
+        command = Command(self.directory, arguments, prepare)
+        self._launched.append(command)
+        return command
 
     def start(self, count: int = 1, mode: str = "process", *more: str) -> int:
         """Start detached workers; returns the supervisor's PID."""
@@ -105,6 +116,8 @@ class Farm:
 
     def clean_up(self) -> None:
         """End what a failed test left, so that it does not disturb the next."""
+        for command in self._launched:
+            command.kill()
         for process in self._foreground:
             if process.poll() is None:
                 process.send_signal(signal.SIGQUIT)

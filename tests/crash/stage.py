@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from farm import assert_books_balance, eventually
-from quick import Command, QuickFarm
+from farm import Farm, assert_books_balance, eventually
+from forked import Command
 from trap import Trap
 
 from queuectl import cgroup
@@ -26,7 +26,7 @@ class Point:
 class Stage:
     """A queue whose jobs tell what they did, and leave something behind."""
 
-    def __init__(self, farm: QuickFarm, mode: str) -> None:
+    def __init__(self, farm: Farm, mode: str) -> None:
         self.farm, self.mode = farm, mode
         self.bait = farm.directory / "bait"
         self.evidence = farm.directory / "evidence"
@@ -58,7 +58,7 @@ class Stage:
         name, *more = arguments or ("worker-run",)
         if name in ("worker-run", "worker-start"):
             more = ["--mode", self.mode, *(more or ["--count", "1"])]
-        return self.farm.launch(name, *more, trap=trap)
+        return self.farm.launch(name, *more, prepare=trap and trap.set)
 
     def told(self, line: str) -> bool:
         """Whether a job has told something."""

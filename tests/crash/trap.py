@@ -9,7 +9,6 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
@@ -51,15 +50,3 @@ class Trap:
 
         threading.setprofile(look)
         sys.setprofile(look)
-
-
-def live(directory: str, output: Sequence[str], trap: Trap | None, arguments: Sequence[str]) -> None:
-    """Be a command of queuectl, whose stdout and stderr go to two files."""
-    from queuectl import cli
-
-    os.chdir(directory)
-    for target, path in zip((1, 2), output, strict=True):
-        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), target)
-    if trap is not None:
-        trap.set()
-    sys.exit(cli.run(arguments))

@@ -1,0 +1,68 @@
+"""Commands of queuectl that start quickly: a server that has imported the program forks a process for each.
+
+To import it takes longer than all that most tests do with it. How it starts by itself is for other tests.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload(["queuectl.launch", "queuectl.cli.workers", "queuectl.cli.queue", "queuectl.cli.jobs"])
+
+
+class Command:
+    """A command that runs in a process of its own, which calls ``prepare`` first."""
+
+    def __init__(self, directory: Path, arguments: Sequence[str], prepare: Callable[[], None] | None = None) -> None:
+        self.arguments = arguments
+        # Not in the queue's directory, which may be full, or gone by the end.
+        self._said = Path(tempfile.mkdtemp(prefix="queuectl-said-"))
+        self._out, self._err = self._said / "out", self._said / "err"
+        self.process: ForkServerProcess = _CONTEXT.Process(
+            target=_live,
+            args=(str(directory), (str(self._out), str(self._err)), prepare, arguments),
+            daemon=True,  # whatever becomes of the test, it does not outlive the tests
+        )
+        self.process.start()
+
+    def wait(self, timeout: float = 60) -> subprocess.CompletedProcess[str]:
+        """How it ended, and what it said; it is killed when it takes longer than ``timeout`` seconds."""
+        self.process.join(timeout)
+        if self.process.exitcode is None:
+            self.kill()
+            raise subprocess.TimeoutExpired(self.arguments, timeout, self._err.read_text())
+        done = subprocess.CompletedProcess(
+            self.arguments, self.process.exitcode, self._out.read_text(), self._err.read_text()
+        )
+        self._forget()
+        return done
+
+    def kill(self) -> None:
+        """End it, in whatever state it is."""
+        self.process.kill()
+        self.process.join()
+        self._forget()
+
+    def _forget(self) -> None:
+        shutil.rmtree(self._said, ignore_errors=True)  # a second time there is nothing
+
+
+def _live(directory: str, output: Sequence[str], prepare: Callable[[], None] | None, arguments: Sequence[str]) -> None:
+    """Be a command of queuectl, whose stdout and stderr go to two files."""
+    from queuectl import cli
+
+    os.chdir(directory)
+    for target, path in zip((1, 2), output, strict=True):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), target)
+    if prepare is not None:
+        prepare()
+    sys.exit(cli.run(arguments))
