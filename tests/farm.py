@@ -49,15 +49,7 @@ class Farm:
     def run(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         """Run a command of queuectl in the directory; assert on the result yourself."""
         if self.unprivileged:
-            return subprocess.run(
-                self._command(*arguments),
-                cwd=self.directory,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=timeout,
-                check=False,
-            )
+            return self._run_program(arguments, timeout)
         return Command(self.directory, arguments).wait(timeout)
 
     def launch(self, *arguments: str, prepare: Callable[[], None] | None = None) -> Command:
@@ -131,6 +123,18 @@ class Farm:
             os.kill(pid, signal.SIGKILL)
         # What a killed supervisor leaves, the next start removes; after a test there is none.
         cgroup.WorkerGroups.noted(self.home).remove()
+
+    def _run_program(self, arguments: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
+        """Run a command as a user does, from the start."""
+        return subprocess.run(
+            self._command(*arguments),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
 
     def _command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "queuectl", *arguments]

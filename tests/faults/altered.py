@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,10 @@ class AlteredFarm(Farm):
     def alter(self, **changes: Any) -> None:
         """Change functions and values from now on, instead of what was changed before; ``__`` stands for a dot."""
         self._changes = {name.replace("__", "."): value for name, value in changes.items()}
+
+    def run(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
+        # What is forked from a server has imported what is to be altered.
+        return self._run_program(arguments, timeout) if self._changes else super().run(*arguments, timeout=timeout)
 
     def _command(self, *arguments: str) -> list[str]:
         if not self._changes:
