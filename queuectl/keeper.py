@@ -83,7 +83,7 @@ class KeeperRunner:
         if descriptor is not None:
             self._keeper.close()
             self._welcome(descriptor)
-        return slot.crashed(self._note, task.seq, task.number, task.log, "its keeper process died")
+        return slot.ended(self._note, task.seq, task.number, task.log, "its keeper process died").outcome
 
     def _welcome(self, descriptor: int) -> None:
         self._keeper = Connection(descriptor)

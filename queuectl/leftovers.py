@@ -13,6 +13,7 @@ from queuectl import files, pidfile, processes, settings, slot
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.home import Home
+from queuectl.model import CRASHED
 from queuectl.pidfile import Identity
 from queuectl.processes import UNKILLABLE_WAIT, Process
 from queuectl.retry import judge
@@ -49,19 +50,23 @@ def put_right(home: Home) -> int:
 
 
 def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: Collection[str] | None, why: str) -> int:
-    """Record the attempts of dead workers (all, when None) as ``crashed``; how many there were.
+    """Record the attempts of dead workers (all, when None); how many there were.
 
+    Each is recorded as ``crashed``, or as it ended, where its worker noted that and could not store it.
     Nothing of them may live any more. A job with retries left goes back in the queue.
     """
     rescued = 0
     for claim in store.claims(workers):
-        outcome = slot.crashed(home.slot(claim.worker), claim.seq, claim.number, home.log(claim.id), why)
+        ended = slot.ended(home.slot(claim.worker), claim.seq, claim.number, home.log(claim.id), why)
+        outcome = ended.outcome
         verdict = judge(outcome.kind, claim.attempts, claim.max_retries, current.backoff_base, current.backoff_max)
         now = clock.now()
-        recorded, _ = store.finish(claim, outcome, verdict, now, now)
+        ended_at = now if ended.at is None else min(ended.at, now)
+        recorded, _ = store.finish(claim, outcome, verdict, ended_at, now)
         if recorded:
             rescued += 1
-            logger.warning("job %s: attempt %d crashed: %s", claim.id, claim.number, why)
+            came_to = "crashed" if outcome.kind == CRASHED else f"had ended ({outcome.kind})"
+            logger.warning("job %s: attempt %d %s: %s", claim.id, claim.number, came_to, why)
     return rescued
 
 

@@ -133,13 +133,23 @@ class LocalRunner:
         try:
             log = self._open_log(task, orders)
         except OSError as error:
-            return Outcome(NOT_STARTED, reason=f"cannot open its log {task.log}: {error.strerror}")
+            return self._unopened(task, NOT_STARTED, f"cannot open its log {task.log}: {error.strerror}")
         if isinstance(log, Order):
-            return Outcome(log.outcome, reason=_ORDERED[log.outcome])
+            return self._unopened(task, log.outcome, _ORDERED[log.outcome])
         try:
-            return self._run(task, orders, log)
+            self._note.opened(task.seq, task.number, log.start)
+            return self._noted(self._run(task, orders, log))
         finally:
             log.close()
+
+    def _unopened(self, task: Assignment, kind: str, reason: str) -> Outcome:
+        """The outcome of an attempt that came to no log."""
+        self._note.opened(task.seq, task.number, 0)
+        return self._noted(Outcome(kind, reason=reason))
+
+    def _noted(self, outcome: Outcome) -> Outcome:
+        self._note.ended(outcome, self._clock.now())
+        return outcome
 
     def _open_log(self, task: Assignment, orders: Orders) -> joblog.JobLog | Order:
         """The open log; on a full disk wait for room, for the job is not to blame, until an order ends that."""
@@ -161,7 +171,6 @@ class LocalRunner:
         started = self._clock.monotonic()
         self._family.statuses.clear()
         self._family.usage = Usage()
-        self._note.opened(task.seq, task.number, log.start)
         try:
             pid = self._spawn(task, log)
         except OSError as error:
@@ -170,9 +179,7 @@ class LocalRunner:
         attempt = _Attempt(
             task, self._family, orders, log, self._clock, pid, started + task.timeout if task.timeout else None
         )
-        outcome = attempt.watch()
-        self._note.ended()
-        return outcome
+        return attempt.watch()
 
     def _spawn(self, task: Assignment, log: joblog.JobLog) -> int:
         """What users gave is UTF-8, whatever the locale that the workers were started in."""

@@ -1,20 +1,25 @@
 """What a worker runs, noted in a small file, so that a rescuer finds it after a ``kill -9``.
 
-Where an attempt's log begins is noted before it is started, and stays noted after its end, when its
-outcome may not be stored yet. A write of a few bytes into an open file takes the place of one more
-transaction a job.
+Where an attempt's log begins is noted before it is started. How it ended is noted once nothing of it is
+left, and stays noted: the outcome may not be stored yet, and cannot be while the disk is full or the
+database locked. A write of a few bytes into an open file, which has its place on the disk already, takes
+the place of one more transaction a job.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass, replace
+from typing import Any
 
 from queuectl import files, pidfile, processes
-from queuectl.model import CRASHED, Outcome
+from queuectl.model import CRASHED, OUTCOMES, Outcome
 
-_SIZE = 512
+_SIZE = 4096
+"""A page: a write within it reaches the file whole or not at all, whenever we are killed."""
+_SHORT = 256
 
 
 @dataclass(frozen=True)
@@ -31,6 +36,10 @@ class Running:
     log_offset: int
     boot: str
     namespace: str
+    outcome: dict[str, Any] | None = None
+    """How it ended, once nothing of it is left: an :class:`~queuectl.model.Outcome` as JSON has it."""
+    ended_at: int = 0
+    """When it did, in microseconds since the epoch."""
     told_by: int | None = None
 
     @property
@@ -48,19 +57,25 @@ class Slot:
         self._descriptor = files.open_regular(path, os.O_WRONLY | os.O_CREAT)
         self._noted = replace(former, boot=pidfile.boot_id(), namespace=pidfile.pid_namespace(), told_by=None)
         # Takes the space on the disk now, not when a job has been started already.
-        self.ended()
+        self._note(replace(self._noted, pid=0, started=0))
 
     def opened(self, seq: int, number: int, log_offset: int) -> None:
         """Note where the log of an attempt begins: by the time it can be noted what was started, it may be over."""
-        self._note(replace(self._noted, pid=0, started=0, seq=seq, number=number, log_offset=log_offset))
+        former = self._noted
+        self._note(Running(0, 0, seq, number, log_offset, former.boot, former.namespace))
 
     def started(self, pid: int) -> None:
         """Note which process leads the attempt."""
         self._note(replace(self._noted, pid=pid, started=processes.start_time(pid) or 0))
 
-    def ended(self) -> None:
-        """Note that nothing of the attempt is left."""
-        self._note(replace(self._noted, pid=0, started=0))
+    def ended(self, outcome: Outcome, ended_at: int) -> None:
+        """Note that nothing of the attempt is left, and how it ended."""
+        told = vars(outcome)
+        if len(json.dumps(told)) > _SIZE // 2:
+            told = {**told, "reason": (outcome.reason or "")[:_SHORT] or None, "leftover": ()}
+        # A file system that copies what it writes may have no room for it. Then the worker alone knows.
+        with contextlib.suppress(OSError):
+            self._note(replace(self._noted, pid=0, started=0, outcome=told, ended_at=ended_at))
 
     def _note(self, running: Running) -> None:
         self._noted = running
@@ -76,15 +91,46 @@ def read(path: str) -> Running | None:
         return None
 
 
-def crashed(path: str, seq: int, number: int, log: str, reason: str) -> Outcome:
-    """The outcome of an attempt that lost its worker, with the part of the log that it wrote.
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended that its worker did not record. ``at`` is in microseconds, None where it is not known."""
 
-    ``path`` is the slot that may name it. When it does not, the attempt was not started.
+    outcome: Outcome
+    at: int | None = None
+
+
+def ended(path: str, seq: int, number: int, log: str, reason: str) -> Ended:
+    """How an attempt ended that lost its worker: as was noted, or else ``crashed``, with the part of the log it wrote.
+
+    ``path`` is the slot that may name it. When it does not, the attempt was not started. Nothing of it
+    may live any more.
     """
     running = read(path)
+    if running is None or (running.seq, running.number) != (seq, number):
+        size = _size(log)
+        return Ended(Outcome(CRASHED, reason=reason, log_offset=size, log_bytes=0))
+    outcome = _outcome(running) if _may_tell(path, running) else None
+    if outcome is not None:
+        return Ended(outcome, running.ended_at)
+    offset = running.log_offset
+    return Ended(Outcome(CRASHED, reason=reason, log_offset=offset, log_bytes=max(0, _size(log) - offset)))
+
+
+def _outcome(running: Running) -> Outcome | None:
     try:
-        size = os.lstat(log).st_size
+        outcome = Outcome(**{**(running.outcome or {}), "leftover": tuple((running.outcome or {})["leftover"])})
+    except (TypeError, KeyError, ValueError):
+        return None
+    return outcome if outcome.kind in OUTCOMES and isinstance(running.ended_at, int) else None
+
+
+def _may_tell(path: str, running: Running) -> bool:
+    """Whether who wrote it may tell what came of our jobs: we, root, and whose directory it is may."""
+    return running.told_by in (0, os.geteuid(), os.stat(os.path.dirname(path)).st_uid)
+
+
+def _size(log: str) -> int:
+    try:
+        return os.lstat(log).st_size
     except OSError:
-        size = 0
-    offset = running.log_offset if running is not None and (running.seq, running.number) == (seq, number) else size
-    return Outcome(CRASHED, reason=reason, log_offset=offset, log_bytes=max(0, size - offset))
+        return 0

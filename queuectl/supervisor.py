@@ -151,7 +151,7 @@ class Supervisor:
         if self._orphans_since is not None:
             times.append(now + _ORPHAN_PAUSE)
         if self._orphans_since is None:
-            times += [max(self._mend_at, member.replaceable_at) for member in self.members if member.has_ended]
+            times += [self._given_on_at(member) for member in self.members if member.has_ended]
             times += [max(self._mend_at, member.mend_at) for member in self.crew.maimed(self.members)]
         times += [member.start_at for member in self.members if member.pid == 0]
         times += [member.heard_at + self.orders.pace.lease for member in self.members if member.line is not None]
@@ -311,7 +311,7 @@ class Supervisor:
         dead = [
             member
             for member in self.members
-            if member.has_ended and not member.last_word and now >= member.replaceable_at
+            if member.has_ended and not member.last_word and now >= self._given_on_at(member)
         ]
         if not dead:
             return
@@ -325,6 +325,10 @@ class Supervisor:
         for member in dead:
             self._remove_pid_file(member)
             self._replace(member)
+
+    def _given_on_at(self, member: Member) -> float:
+        """When what a member left is put right. In a stop nobody takes its place, so it need not be replaceable."""
+        return self._mend_at if self.stop is not None else max(self._mend_at, member.replaceable_at)
 
     def _mend_the_maimed(self) -> None:
         """See to workers that lost a process which can be replaced under them; those that lose it often wait."""
@@ -349,7 +353,9 @@ class Supervisor:
 
     def _rescue(self, workers: set[str]) -> bool:
         try:
-            store = open_store(self.home, STORE_PATIENCE)
+            # Whoever wants us to leave has waited for the worker already.
+            is_urgent = self.stop is not None and self.stop.ordered
+            store = open_store(self.home, _STORE_PAUSE if is_urgent else STORE_PATIENCE)
             try:
                 rescued = leftovers.rescue(
                     self.home, store, self.settings.current(), self.clock, workers, "its worker died"

@@ -130,16 +130,18 @@ class Worker:
         return self._record(claim, outcome, settings)
 
     def _record(self, claim: Claim, outcome: Outcome, settings: Settings) -> Claim | None:
-        """Store an outcome, however long the database takes, unless nobody wants it any more."""
+        """Store an outcome, however long the database takes, unless we are to end.
+
+        Then it is for a rescuer to record what our runner noted. Raises :class:`StoreError`.
+        """
         verdict = judge(outcome.kind, claim.attempts, claim.max_retries, settings.backoff_base, settings.backoff_max)
         ended_at = claim.started_at + round((self._clock.monotonic() - self._claimed_at) * SECOND)
         while True:
             stored = self._try("record", lambda: self._finish(claim, outcome, verdict, ended_at))
             if stored is not None:
                 break
-            if self._link.order is not None and not self._link.order.gently:
-                logger.error("%s: the outcome of job %s (%s) could not be stored", self.name, claim.id, outcome.kind)
-                return None
+            if self._link.order is not None:
+                raise StoreError(f"the outcome of job {claim.id} ({outcome.kind}) could not be stored")
         recorded, following = stored
         if not recorded:
             logger.warning("%s: job %s was given on, its outcome (%s) is void", self.name, claim.id, outcome.kind)

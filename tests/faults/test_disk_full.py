@@ -228,6 +228,55 @@ def test_workers_can_be_stopped_on_a_full_disk(
     assert workers.process.wait(PATIENCE) in (0, 128 + signal.SIGQUIT)
 
 
+@pytest.mark.parametrize("how", [(), ("--now",)])
+def test_an_outcome_outlives_a_stop_on_a_full_disk(
+    farm: Farm, disk: SmallDisk, mode: str, how: tuple[str, ...], tmp_path: Path
+) -> None:
+    """What it was is recorded by the next start, and the job does not run again."""
+    ran, go = tmp_path / "ran", tmp_path / "go"
+    farm.run("config", "set", "stop_timeout", "1")
+    job = f"until test -e {go}; do sleep 0.02; done; echo $QUEUECTL_JOB_ID >> {ran}; exit"
+    farm.queue.enqueue_many([{"id": "good", "command": job}, {"id": "bad", "command": f"{job} 3", "max_retries": 0}])
+    workers = Foreground(farm, tmp_path / "said", "--count", "2", "--mode", mode)
+    eventually(lambda: farm.queue.counts()["processing"] == 2)
+    disk.fill()
+    go.touch()
+    eventually(lambda: workers.said("waiting for it"))
+    asked_at = time.monotonic()
+    assert errors_of(farm, "worker-stop", *how) == (0, ["queuectl: the workers have stopped"])
+    assert time.monotonic() - asked_at < 15, "well before workers that do not end would be killed"
+    workers.process.wait(PATIENCE)
+    assert list(Path(farm.home.run).glob("*.pid")) == []
+    disk.make_room()
+    farm.start(1, mode)
+    assert not farm.queue.wait(timeout=PATIENCE)
+    assert sorted(lines_of(ran)) == ["bad", "good"]
+    outcomes = [[each.outcome for each in farm.queue.attempts(name)] for name in ("good", "bad")]
+    assert outcomes == [["succeeded"], ["failed"]]
+    farm.stop()
+    assert_sound(farm)
+
+
+def test_a_job_that_never_got_room_for_its_log_is_handed_back(
+    farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path
+) -> None:
+    """By a stop that finds no room either: it costs none of its attempts."""
+    workers = Foreground(farm, tmp_path / "said", "--count", "1", "--mode", mode)
+    (disk.path / "ballast").touch()
+    disk.use_up_names()
+    farm.queue.enqueue("true", id="j", max_retries=0)
+    eventually(lambda: workers.said("cannot open its log"))
+    disk.fill()
+    assert errors_of(farm, "worker-stop", "--now")[0] == 0
+    disk.make_room()
+    disk.make_room_for_names()
+    farm.start(1, mode)
+    assert farm.queue.wait(timeout=PATIENCE)
+    assert [each.outcome for each in farm.queue.attempts("j")] == ["released", "succeeded"]
+    assert farm.queue.get("j").attempts == 1
+    assert_sound(farm)
+
+
 def test_a_stop_that_needs_room_says_so(farm: Farm, disk: SmallDisk, tmp_path: Path) -> None:
     Foreground(farm, tmp_path / "said", "--count", "1")
     disk.fill()

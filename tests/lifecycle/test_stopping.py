@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -318,6 +320,25 @@ def test_a_job_that_ends_before_the_deadline_keeps_its_outcome(farm: Farm, mode:
     eventually(lambda: running(farm, "j"))
     farm.stop("--timeout", "20")
     assert (farm.queue.get("j").state, farm.queue.get("j").exit_code) == ("dead", 3)
+
+
+def test_an_outcome_outlives_a_stop_while_the_database_is_locked(farm: Farm, mode: str) -> None:
+    """The next start records it, and the job does not run again."""
+    go = farm.directory / "go"
+    farm.queue.enqueue(f"echo up; until test -e {go}; do sleep 0.02; done; exit 3", id="j", max_retries=0)
+    farm.start(1, mode)
+    eventually(lambda: running(farm, "j"))
+    with contextlib.closing(sqlite3.connect(farm.home.database, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        go.touch()
+        eventually(lambda: "waiting for it" in Path(farm.home.supervisor_log).read_text())
+        farm.stop("--now")
+        assert_all_gone(farm)
+        other.execute("ROLLBACK")
+    assert farm.queue.get("j").state == "processing"
+    farm.start(1, mode)
+    job, attempts = farm.queue.get("j"), farm.queue.attempts("j")
+    assert (job.state, job.exit_code, [attempt.outcome for attempt in attempts]) == ("dead", 3, ["failed"])
 
 
 def test_workers_can_be_stopped_under_broken_settings(farm: Farm, mode: str) -> None:

@@ -102,7 +102,7 @@ def test_output_is_its_attempts_though_its_worker_dies_before_the_outcome_is_sto
             os.kill(pid, signal.SIGKILL)
         other.execute("ROLLBACK")
     assert farm.queue.wait(["j"], timeout=60)
-    assert [attempt.outcome for attempt in farm.queue.attempts("j")] == ["crashed", "succeeded"]
+    assert [attempt.outcome for attempt in farm.queue.attempts("j")] == ["signaled", "succeeded"]
     assert slices(farm, "j") == ["up\n", "up\n"]
 
 

@@ -5,12 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import pytest
+from farm import IS_ROOT, NOBODY
+
 from queuectl import slot
+from queuectl.model import CRASHED, SUCCEEDED, Outcome
 from queuectl.slot import Slot
+
+LONG_AGO = 1_000_000
+SUCCESS = Outcome(SUCCEEDED, exit_code=0, cpu_seconds=0.25, log_offset=14, log_bytes=3)
+
+
+def ended(tmp_path: Path, number: int) -> slot.Ended:
+    return slot.ended(str(tmp_path / "slot"), 7, number, str(tmp_path / "log"), "its worker died")
 
 
 def told(tmp_path: Path, number: int) -> tuple[int | None, int | None]:
-    outcome = slot.crashed(str(tmp_path / "slot"), 7, number, str(tmp_path / "log"), "its worker died")
+    outcome = ended(tmp_path, number).outcome
     return outcome.log_offset, outcome.log_bytes
 
 
@@ -21,8 +32,8 @@ def test_the_slice_of_the_log_is_known_from_before_the_start_until_the_next_atte
     assert told(tmp_path, 2) == (14, 10)
     note.started(os.getpid())
     assert told(tmp_path, 2) == (14, 10)
-    note.ended()
-    assert told(tmp_path, 2) == (14, 10)
+    note.ended(SUCCESS, LONG_AGO)
+    assert told(tmp_path, 2) == (14, 3)
     note.opened(7, 3, 24)
     assert told(tmp_path, 3) == (24, 0)
 
@@ -42,7 +53,7 @@ def test_a_process_is_named_only_while_it_may_live(tmp_path: Path) -> None:
     running = slot.read(path)
     assert running is not None
     assert running.identity.lives
-    note.ended()
+    note.ended(SUCCESS, LONG_AGO)
     ended = slot.read(path)
     assert ended is not None
     assert ended.pid == 0
@@ -53,8 +64,50 @@ def test_a_keepers_successor_keeps_what_its_thread_has_not_read_yet(tmp_path: Pa
     note = Slot(str(tmp_path / "slot"))
     note.opened(7, 1, 4)
     note.started(os.getpid())
+    note.ended(SUCCESS, LONG_AGO)
     Slot(str(tmp_path / "slot"))
-    assert told(tmp_path, 1) == (4, 6)
+    assert ended(tmp_path, 1) == slot.Ended(SUCCESS, LONG_AGO)
+    assert told(tmp_path, 2) == (10, 0)
     running = slot.read(str(tmp_path / "slot"))
     assert running is not None
     assert running.pid == 0
+
+
+def test_an_outcome_is_that_of_its_attempt_alone(tmp_path: Path) -> None:
+    note = Slot(str(tmp_path / "slot"))
+    note.opened(7, 1, 14)
+    note.ended(SUCCESS, LONG_AGO)
+    assert ended(tmp_path, 1) == slot.Ended(SUCCESS, LONG_AGO)
+    assert ended(tmp_path, 2).outcome.kind == CRASHED
+    note.opened(7, 2, 17)
+    assert [ended(tmp_path, number).outcome.kind for number in (1, 2)] == [CRASHED, CRASHED]
+
+
+def test_an_outcome_takes_no_more_room_than_there_is(tmp_path: Path) -> None:
+    note = Slot(str(tmp_path / "slot"))
+    size = os.stat(tmp_path / "slot").st_size
+    note.opened(7, 1, 14)
+    note.ended(Outcome(CRASHED, reason="ü" * 9000, leftover=("1 (x, user y)",) * 900), LONG_AGO)
+    assert os.stat(tmp_path / "slot").st_size == size
+    outcome = ended(tmp_path, 1).outcome
+    assert (outcome.kind, (outcome.reason or "")[:9], outcome.leftover) == (CRASHED, "ü" * 9, ())
+
+
+@pytest.mark.parametrize("outcome", ["{}", '"x"', "[]", '{"kind": "succeeded"}', '{"kind": "?", "leftover": []}'])
+def test_an_outcome_that_cannot_be_read_is_a_crash(tmp_path: Path, outcome: str) -> None:
+    note = Slot(str(tmp_path / "slot"))
+    note.opened(7, 1, 0)
+    content = (tmp_path / "slot").read_text()
+    (tmp_path / "slot").write_text(content.replace('"outcome": null', f'"outcome": {outcome}'))
+    assert ended(tmp_path, 1).outcome.kind == CRASHED
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="only root can give a file away")
+def test_a_stranger_cannot_tell_what_came_of_a_job(tmp_path: Path) -> None:
+    note = Slot(str(tmp_path / "slot"))
+    note.opened(7, 1, 0)
+    note.ended(SUCCESS, LONG_AGO)
+    os.chown(tmp_path / "slot", NOBODY, NOBODY)
+    assert ended(tmp_path, 1).outcome.kind == CRASHED
+    os.chown(tmp_path, NOBODY, NOBODY)
+    assert ended(tmp_path, 1) == slot.Ended(SUCCESS, LONG_AGO)
