@@ -23,7 +23,7 @@ from queuectl.inbox import HEEDED, Inbox
 from queuectl.link import DRAINED, END_GENTLY, END_NOW, LOOK_FOR_CANCEL, STOP, USUAL_PACE, Pace
 from queuectl.processes import UNKILLABLE_WAIT
 from queuectl.proctree import Family, become_subreaper
-from queuectl.stopping import Stop, take_request
+from queuectl.stopping import Request, Stop, take_request
 from queuectl.store.connection import file_identity
 from queuectl.store.sqlite import open_store
 
@@ -224,7 +224,7 @@ class Supervisor:
         """Look at what others asked for: a stop, or the end of a cancelled job."""
         is_asked = wake.drain(self.control) > 0
         request = take_request(self.home)
-        if request is not None and request.to not in (None, self._myself):
+        if request is not None and self._is_for_another(request):
             logger.info("a stop that was asked of a supervisor before this one is void")
         elif request is not None:
             if request.now:
@@ -233,6 +233,10 @@ class Supervisor:
                 self._begin_stop(self.settings.current().stop_timeout if request.timeout is None else request.timeout)
         if is_asked:
             self._tell_all(LOOK_FOR_CANCEL)
+
+    def _is_for_another(self, request: Request) -> bool:
+        """Whether a request is meant for a supervisor before this one: our PID file would have told our name."""
+        return request.to not in (None, self._myself) and pidfile.read(self.home.supervisor_pid) == self._myself
 
     def _look_at_ground(self) -> tuple[object, object]:
         """What we stand on: which database, and which lock."""

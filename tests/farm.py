@@ -33,11 +33,16 @@ def eventually(condition: Callable[[], Any], what: str = "", patience: float = P
 
 
 class Farm:
-    """A queue in a directory of its own, its workers, and a token by which its jobs' processes are known."""
+    """A queue in a directory of its own, its workers, and a token by which its jobs' processes are known.
 
-    def __init__(self, directory: Path, unprivileged: bool = False) -> None:
+    Its commands are forked from a server, or start as programs of the shell do: ``unprivileged``, or since
+    something about how they start is ``altered``.
+    """
+
+    def __init__(self, directory: Path, unprivileged: bool = False, altered: bool = False) -> None:
         self.directory = directory
         self.unprivileged = unprivileged
+        self.altered = altered
         self.token = f"7{uuid.uuid4().int % 10**8:08d}.25"
         """A number of seconds that nothing else on the machine sleeps for."""
         self._foreground: list[subprocess.Popen[bytes]] = []
@@ -48,9 +53,17 @@ class Farm:
 
     def run(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         """Run a command of queuectl in the directory; assert on the result yourself."""
-        if self.unprivileged:
-            return self._run_program(arguments, timeout)
-        return Command(self.directory, arguments).wait(timeout)
+        if not self.unprivileged and not self.altered:
+            return Command(self.directory, arguments).wait(timeout)
+        return subprocess.run(
+            self._command(*arguments),
+            cwd=self.directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
 
     def launch(self, *arguments: str, prepare: Callable[[], None] | None = None) -> Command:
         """Start a command, in a process that calls ``prepare`` first, and do not wait for it."""
@@ -123,18 +136,6 @@ class Farm:
             os.kill(pid, signal.SIGKILL)
         # What a killed supervisor leaves, the next start removes; after a test there is none.
         cgroup.WorkerGroups.noted(self.home).remove()
-
-    def _run_program(self, arguments: Sequence[str], timeout: float) -> subprocess.CompletedProcess[str]:
-        """Run a command as a user does, from the start."""
-        return subprocess.run(
-            self._command(*arguments),
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
 
     def _command(self, *arguments: str) -> list[str]:
         command = [sys.executable, "-m", "queuectl", *arguments]

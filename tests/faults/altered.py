@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,15 +17,11 @@ class AlteredFarm(Farm):
 
     def __init__(self, directory: Path, unprivileged: bool = False) -> None:
         self._changes: dict[str, Any] = {}
-        super().__init__(directory, unprivileged)
+        super().__init__(directory, unprivileged, altered=True)
 
     def alter(self, **changes: Any) -> None:
         """Change functions and values from now on, instead of what was changed before; ``__`` stands for a dot."""
         self._changes = {name.replace("__", "."): value for name, value in changes.items()}
-
-    def run(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
-        # What is forked from a server has imported what is to be altered.
-        return self._run_program(arguments, timeout) if self._changes else super().run(*arguments, timeout=timeout)
 
     def _command(self, *arguments: str) -> list[str]:
         if not self._changes:

@@ -47,7 +47,7 @@ def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TurnedClock:
 def farm(clock: TurnedClock, tmp_path: Path) -> Iterator[Farm]:
     home = tmp_path / "home"
     home.mkdir()
-    farm = Farm(home)
+    farm = Farm(home, altered=True)
     farm.queue = Queue(farm.home.database, clock=clock)
     yield farm
     farm.clean_up()
