@@ -70,7 +70,7 @@ class Slot:
 
     def ended(self, outcome: Outcome, ended_at: int) -> None:
         """Note that nothing of the attempt is left, and how it ended."""
-        told = vars(outcome)
+        told = outcome._asdict()
         if len(json.dumps(told)) > _SIZE // 2:
             told = {**told, "reason": (outcome.reason or "")[:_SHORT] or None, "leftover": ()}
         # A file system that copies what it writes may have no room for it. Then the worker alone knows.
