@@ -31,7 +31,7 @@ def stage(stage: Stage) -> Iterator[Stage]:
 
 def add_sleeper(stage: Stage, before: str = "") -> None:
     """A job whose first attempt sleeps for ever, and whose later ones do not."""
-    stage.add_job("sleeper", f"{before}\ntest $QUEUECTL_ATTEMPT -gt 1 || sleep {stage.farm.token}")
+    stage.add_job("sleeper", f"{before}\ntest $QUEUECTL_ATTEMPT -gt 1 || exec sleep {stage.farm.token}")
 
 
 def await_sleeper(stage: Stage) -> None:
@@ -56,7 +56,7 @@ def start_again(stage: Stage) -> None:
 
 KILL_ALL = (
     'all=; for file in run/supervisor.pid run/worker-1.pid; do read -r pid < $file; all="$all $pid"; done; '
-    "kill -STOP $all $PPID; kill -KILL $all $PPID"  # who is stopped, from the supervisor on, sees nobody die
+    "kill -STOP $all $PPID; kill -KILL $all $PPID 2>/dev/null"  # who is stopped, from the supervisor on, sees nobody die
 )
 
 START_UP = {
@@ -142,7 +142,7 @@ def test_while_a_worker_is_replaced(stage: Stage, name: str) -> None:
     stage.add_job(
         "killer",
         f"test $QUEUECTL_ATTEMPT -gt 1 || {{ until grep -qs '^sleeper 1 begins' {stage.evidence}; "
-        f"do sleep 0.01; done; touch {stage.bait}; {threads}; kill -9 $threads $PPID; sleep {stage.farm.token}; }}",
+        f"do sleep 0.01; done; touch {stage.bait}; {threads}; kill -9 $threads $PPID 2>/dev/null; exec sleep {stage.farm.token}; }}",
     )
     point, _ = REPLACEMENT[name]
     assert stage.launch("worker-run", "--count", "2", point=point).wait().returncode == KILLED
