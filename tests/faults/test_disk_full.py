@@ -203,6 +203,8 @@ def test_a_job_of_a_worker_that_died_on_a_full_disk_runs_again(
 def test_a_job_waits_for_room_for_its_log(farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path) -> None:
     """A file system may have room, and not for one more file. That costs a job none of its attempts."""
     workers = Foreground(farm, tmp_path / "said", "--count", "1", "--mode", mode)
+    # A thread is ready before its keeper is.
+    eventually(lambda: os.path.exists(farm.home.slot("worker-1")) and os.stat(farm.home.slot("worker-1")).st_size)
     disk.use_up_names()
     farm.queue.enqueue("echo up", id="j", max_retries=0)
     farm.queue.enqueue("echo up", id="gone")
