@@ -127,7 +127,7 @@ class _Marks:
 
     def __init__(self, home: Home, was_working: bool) -> None:
         noted = [running for running in map(slot.read, _slots(home)) if running is not None]
-        self._noted = [running.identity for running in noted if running.pid and running.identity.is_here]
+        self._noted = [running for running in noted if running.pid and running.is_here]
         self.may_bear = was_working or bool(_slots(home))
         # A keeper has no PID file, and one that was stopped does not end by itself: but its slot is open.
         self._written = (home.logs + os.sep, home.slot(""))
@@ -156,7 +156,7 @@ class _Marks:
 
     def _is_marked(self, process: Process) -> bool:
         return not process.is_zombie and (
-            any(_is_of(identity, process) and identity.may_name(process.pid) for identity in self._noted)
+            any(running.is_of(process) and running.may_name(process.pid) for running in self._noted)
             or self._carries_variable(process.pid)
             or self._writes_ours(process.pid)
         )
@@ -183,19 +183,6 @@ class _Marks:
             return any(_is_open_for_writing(pid, name) for name in names)
         except OSError:
             return False
-
-
-def _is_of(first: Identity, process: Process) -> bool:
-    """Whether it is a job's first process, or one of the session that this led.
-
-    As long as a session has members, its number is no new process's PID. So where somebody else has that
-    PID, this is the session of a stranger.
-    """
-    return (process.pid, process.started) == (first.pid, first.started) or (
-        process.session == first.pid
-        and process.started >= first.started
-        and processes.start_time(first.pid) in (None, first.started)
-    )
 
 
 def _is_open_for_writing(pid: int, descriptor: str) -> bool:

@@ -6,11 +6,14 @@ import contextlib
 import os
 import signal
 import sys
+import time
 from collections.abc import Collection, Iterator, Mapping
 from typing import NamedTuple
 
 UNKILLABLE_WAIT = 10.0
 """Seconds that a process which SIGKILL does not end is waited for."""
+
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
 
 
 class Process(NamedTuple):
@@ -25,6 +28,13 @@ class Process(NamedTuple):
     session: int
     started: int
     is_zombie: bool
+
+
+def ticks() -> int:
+    """Now, as :attr:`Process.started` counts."""
+    if sys.platform == "linux":
+        return time.clock_gettime_ns(time.CLOCK_BOOTTIME) * _TICKS_PER_SECOND // 1_000_000_000
+    return round(time.time() * 100)
 
 
 def look(pid: int) -> Process | None:

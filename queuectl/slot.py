@@ -11,25 +11,27 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from queuectl import files, pidfile, processes
 from queuectl.model import CRASHED, OUTCOMES, Outcome
+from queuectl.processes import Process
 
 _SIZE = 4096
 """A page: a write within it reaches the file whole or not at all, whenever we are killed."""
 _SHORT = 256
 
 
-@dataclass(frozen=True)
-class Running:
+class Running(NamedTuple):
     """The attempt that a slot names: its first process, which leads its session, and where its log begins.
 
-    ``pid`` is 0 before it was started, and once nothing of it is left.
+    ``pid`` is 0 before it was started, and once nothing of it is left. That process started between
+    ``not_before`` and ``started``, in clock ticks since boot; nobody else had its PID then, or has had
+    since, for as long as it lives.
     """
 
     pid: int
+    not_before: int
     started: int
     seq: int
     number: int
@@ -43,8 +45,31 @@ class Running:
     told_by: int | None = None
 
     @property
-    def identity(self) -> pidfile.Identity:
-        """The job's first process."""
+    def is_here(self) -> bool:
+        """Whether its PID means the same to us: this boot, this PID namespace."""
+        return self._identity.is_here
+
+    def may_name(self, pid: int) -> bool:
+        """As :meth:`queuectl.pidfile.Identity.may_name`."""
+        return self._identity.may_name(pid)
+
+    def is_first(self, process: Process) -> bool:
+        """Whether a process is the job's first one."""
+        return process.pid == self.pid and self.not_before <= process.started <= self.started
+
+    def is_of(self, process: Process) -> bool:
+        """Whether a process is the job's first one, or one of the session that this led.
+
+        As long as a session has members, its number is no new process's PID. So where somebody else
+        has that PID, this is the session of a stranger.
+        """
+        if process.session != self.pid or process.started < self.not_before:
+            return self.is_first(process)
+        leader = processes.look(self.pid)
+        return leader is None or self.is_first(leader)
+
+    @property
+    def _identity(self) -> pidfile.Identity:
         return pidfile.Identity(self.pid, self.started, self.boot, self.namespace, self.told_by)
 
 
@@ -53,20 +78,22 @@ class Slot:
 
     def __init__(self, path: str) -> None:
         # What the last one noted stays: a thread may be about to read what its dead keeper ran.
-        former = read(path) or Running(0, 0, 0, 0, 0, "", "")
+        former = read(path) or Running(0, 0, 0, 0, 0, 0, "", "")
         self._descriptor = files.open_regular(path, os.O_WRONLY | os.O_CREAT)
-        self._noted = replace(former, boot=pidfile.boot_id(), namespace=pidfile.pid_namespace(), told_by=None)
+        self._noted = former._replace(boot=pidfile.boot_id(), namespace=pidfile.pid_namespace(), told_by=None)
+        self._here = f'"boot": {json.dumps(self._noted.boot)}, "namespace": {json.dumps(self._noted.namespace)}'
         # Takes the space on the disk now, not when a job has been started already.
-        self._note(replace(self._noted, pid=0, started=0))
+        self._note(self._noted._replace(pid=0, started=0))
 
     def opened(self, seq: int, number: int, log_offset: int) -> None:
         """Note where the log of an attempt begins: by the time it can be noted what was started, it may be over."""
         former = self._noted
-        self._note(Running(0, 0, seq, number, log_offset, former.boot, former.namespace))
+        self._note(Running(0, processes.ticks(), 0, seq, number, log_offset, former.boot, former.namespace))
 
     def started(self, pid: int) -> None:
-        """Note which process leads the attempt."""
-        self._note(replace(self._noted, pid=pid, started=processes.start_time(pid) or 0))
+        """Note which process leads the attempt: it was started between the last call and this one."""
+        # To look it up would take longer, since it has just begun to run.
+        self._note(self._noted._replace(pid=pid, started=processes.ticks()))
 
     def ended(self, outcome: Outcome, ended_at: int) -> None:
         """Note that nothing of the attempt is left, and how it ended."""
@@ -75,11 +102,17 @@ class Slot:
             told = {**told, "reason": (outcome.reason or "")[:_SHORT] or None, "leftover": ()}
         # A file system that copies what it writes may have no room for it. Then the worker alone knows.
         with contextlib.suppress(OSError):
-            self._note(replace(self._noted, pid=0, started=0, outcome=told, ended_at=ended_at))
+            self._note(self._noted._replace(pid=0, started=0, outcome=told, ended_at=ended_at))
 
     def _note(self, running: Running) -> None:
         self._noted = running
-        os.pwrite(self._descriptor, json.dumps(vars(running)).encode().ljust(_SIZE), 0)
+        # Three times a job: a general encoder would take longer than the write.
+        outcome = "null" if running.outcome is None else json.dumps(running.outcome)
+        text = (
+            f'{{"pid": {running.pid}, "not_before": {running.not_before}, "started": {running.started}, '
+            f'"seq": {running.seq}, "number": {running.number}, "log_offset": {running.log_offset}, {self._here}, "outcome": {outcome}, "ended_at": {running.ended_at}}}'
+        )
+        os.pwrite(self._descriptor, text.encode().ljust(_SIZE), 0)
 
 
 def read(path: str) -> Running | None:
@@ -91,8 +124,7 @@ def read(path: str) -> Running | None:
         return None
 
 
-@dataclass(frozen=True)
-class Ended:
+class Ended(NamedTuple):
     """How an attempt ended that its worker did not record. ``at`` is in microseconds, None where it is not known."""
 
     outcome: Outcome

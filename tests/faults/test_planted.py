@@ -182,8 +182,8 @@ def notes_of_nobody(farm: Farm, stranger: int) -> None:
     identity = pidfile.of(stranger)
     line = f"{identity.pid}\n{identity.started}\n{identity.boot}\n{identity.namespace}\n"
     note = (
-        f'{{"pid": {identity.pid}, "started": {identity.started}, "seq": 1, "number": 1, "log_offset": 0, '
-        f'"boot": "{identity.boot}", "namespace": "{identity.namespace}"}}'
+        f'{{"pid": {identity.pid}, "not_before": {identity.started}, "started": {identity.started}, '
+        f'"seq": 1, "number": 1, "log_offset": 0, "boot": "{identity.boot}", "namespace": "{identity.namespace}"}}'
     )
     for name, content in (
         ("supervisor.pid", line + "supervisor\n"),

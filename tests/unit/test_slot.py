@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 from farm import IS_ROOT, NOBODY
 
-from queuectl import slot
+from queuectl import processes, slot
 from queuectl.model import CRASHED, SUCCEEDED, Outcome
 from queuectl.slot import Slot
 
@@ -49,10 +50,17 @@ def test_a_process_is_named_only_while_it_may_live(tmp_path: Path) -> None:
     path = str(tmp_path / "slot")
     note = Slot(path)
     note.opened(7, 1, 0)
-    note.started(os.getpid())
+    process = subprocess.Popen(["sleep", "60"])
+    note.started(process.pid)
     running = slot.read(path)
     assert running is not None
-    assert running.identity.lives
+    seen = processes.look(process.pid)
+    process.kill()
+    process.wait()
+    assert seen is not None
+    assert running.is_first(seen)
+    assert not running.is_first(seen._replace(started=running.started + 1))
+    assert not running.is_first(seen._replace(started=running.not_before - 1))
     note.ended(SUCCESS, LONG_AGO)
     ended = slot.read(path)
     assert ended is not None
