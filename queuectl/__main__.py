@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import signal
 import sys
 from types import FrameType
 from typing import NoReturn
@@ -16,6 +15,8 @@ def main() -> None:
     # What a start allocates is here to stay: looking for garbage in it would only take time.
     gc.set_threshold(20_000, 20, 20)
     if os.getpid() == 1:
+        import signal  # nobody else needs it, and all start faster without
+
         # The kernel keeps from PID 1 what it does not handle; a container could not be stopped.
         signal.signal(signal.SIGTERM, _exit_at)
     try:

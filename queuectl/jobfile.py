@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from queuectl.errors import InvalidInput
 from queuectl.model import MAX_COMMAND_BYTES
@@ -17,8 +16,7 @@ _LONGEST_NUMBER = 400
 """Digits; the interpreter refuses more than a few thousand, and no key takes even twenty."""
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One job of a file, not yet checked, and where it stands: ``line 7``, or ``job 3``."""
 
     fields: Any

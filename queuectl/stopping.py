@@ -5,16 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from queuectl import files
 from queuectl.home import Home
 from queuectl.pidfile import Identity
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """The terms that ``worker-stop`` leaves for a supervisor. ``timeout`` None is the setting.
 
     ``to`` tells whom it is meant for, as its PID file does. None is whoever reads it: that file could not be read.
@@ -60,8 +58,7 @@ def take_request(home: Home) -> Request | None:
         return Request(now=False, timeout=None)
 
 
-@dataclass(frozen=True)
-class Stop:
+class Stop(NamedTuple):
     """A stop under way. Times are monotonic seconds.
 
     Until ``ordered``, running jobs may finish by the deadline; after it, workers have until the
@@ -79,8 +76,8 @@ class Stop:
 
     def no_later_than(self, deadline: float) -> Stop:
         """The same stop, with the sooner of two deadlines."""
-        return self if self.ordered else replace(self, deadline=min(self.deadline, deadline))
+        return self if self.ordered else self._replace(deadline=min(self.deadline, deadline))
 
     def enforced(self, deadline: float) -> Stop:
         """The stop after its deadline has passed."""
-        return replace(self, ordered=True, deadline=deadline)
+        return self._replace(ordered=True, deadline=deadline)
