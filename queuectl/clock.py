@@ -22,13 +22,13 @@ MAX_DURATION = 100 * 365 * 86_400.0
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 _LATEST = int((datetime(9999, 12, 31, tzinfo=timezone.utc) - EPOCH).total_seconds()) * SECOND
 
-_DURATION = re.compile(r"(\d+(?:\.\d*)?|\.\d+)\s*(|s|m|h|d)", re.ASCII | re.IGNORECASE)
+# Compiled when they are used first, as re does: a command that reads no time starts faster without.
+_DURATION = r"(?ai)(\d+(?:\.\d*)?|\.\d+)\s*(|s|m|h|d)"
 _UNIT_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86_400}
-_TIME = re.compile(
-    r"(\d{4}-\d{2}-\d{2})"
+_TIME = (
+    r"(?ai)(\d{4}-\d{2}-\d{2})"
     r"(?:[T ](\d{2}:\d{2})(?:(:\d{2})(?:[.,](\d{1,9}))?)?)?"
-    r"\s*(Z|[+-]\d{2}(?::?\d{2})?)?",
-    re.ASCII | re.IGNORECASE,
+    r"\s*(Z|[+-]\d{2}(?::?\d{2})?)?"
 )
 
 
@@ -55,7 +55,7 @@ def seconds(value: object, what: str = "duration") -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise InvalidInput(f"{what}: {shown(value)} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
     if isinstance(value, str):
-        match = _DURATION.fullmatch(value.strip())
+        match = re.fullmatch(_DURATION, value.strip())
         if match is None:
             raise InvalidInput(f"{what}: {shown(value)} is not a duration (a number of seconds, or 90s, 10m, 3h, 2d)")
         number = float(match[1]) * _UNIT_SECONDS[match[2].lower()]
@@ -78,7 +78,7 @@ def timestamp(value: object, what: str = "time") -> int:
     """
     if not isinstance(value, str):
         raise InvalidInput(f"{what}: {shown(value)} is not a time (such as 2030-01-31T08:00:00Z)")
-    match = _TIME.fullmatch(value.strip())
+    match = re.fullmatch(_TIME, value.strip())
     if match is None:
         raise InvalidInput(f"{what}: {shown(value)} is not a time (such as 2030-01-31T08:00:00Z)")
     date, minutes, secs, fraction, offset = match.groups()

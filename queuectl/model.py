@@ -36,7 +36,7 @@ OUTCOMES: Final = (SUCCEEDED, FAILED, SIGNALED, TIMED_OUT, CRASHED, NOT_STARTED,
 MAX_COMMAND_BYTES: Final = 128 * 1024 - 1
 """The longest argument that Linux passes to a program, less its terminating NUL (execve(2))."""
 MAX_RETRIES_LIMIT: Final = 1_000_000_000
-JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}", re.ASCII)
+_JOB_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
 
 class NewJob(NamedTuple):
@@ -180,9 +180,14 @@ _FRESH_KEYS = ("state", "attempts", "created_at", "updated_at", "next_run_at")
 _JOB_KEYS = frozenset(("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env", *_FRESH_KEYS))
 
 
+def is_job_id(text: str) -> bool:
+    """Whether a text has the form of a job's id."""
+    return re.fullmatch(_JOB_ID, text) is not None
+
+
 def job_id(value: object, what: str = "id") -> str:
     """Check a job's id. Raises :class:`InvalidInput`."""
-    if isinstance(value, str) and JOB_ID.fullmatch(value):
+    if isinstance(value, str) and is_job_id(value):
         return value
     raise InvalidInput(
         f"{what} {shown(value)} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit"

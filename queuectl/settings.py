@@ -42,7 +42,7 @@ MEANINGS: Mapping[str, str] = {
     "busy_timeout": "seconds that a command waits for a locked database",
 }
 
-_SIZE = re.compile(r"(\d+)\s*(|k|m|g|t)(?:i?b)?", re.ASCII | re.IGNORECASE)
+_SIZE = r"(?ai)(\d+)\s*(|k|m|g|t)(?:i?b)?"
 _MAX_SIZE = 1 << 62
 
 
@@ -179,7 +179,7 @@ def _duration(value: object, key: str) -> float:
 def _size(value: object, key: str) -> int:
     number: object = value
     if isinstance(value, str):
-        match = _SIZE.fullmatch(value.strip())
+        match = re.fullmatch(_SIZE, value.strip())
         if match is not None and len(match[1]) < 20:
             number = int(match[1]) * 1024 ** " kmgt".index(match[2].lower() or " ")
     if isinstance(number, bool) or not isinstance(number, int) or not 0 <= number <= _MAX_SIZE:

@@ -19,7 +19,7 @@ from queuectl.jobfile import STDIN, Entry, read_command, read_jobs
 if TYPE_CHECKING:
     from queuectl.api import Queue
 
-_WHOLE_NUMBER = re.compile(r"\s*[+-]?\d{1,30}\s*", re.ASCII)
+_WHOLE_NUMBER = r"(?a)\s*[+-]?\d{1,30}\s*"
 
 
 class _EnqueueCommand(Command):
@@ -42,7 +42,7 @@ def _checked(check: Callable[[Any, str], Any]) -> Callable[[click.Context, click
 
 
 def _retries(text: str, what: str) -> int:
-    return model.retries(int(text) if _WHOLE_NUMBER.fullmatch(text) else text, what)
+    return model.retries(int(text) if re.fullmatch(_WHOLE_NUMBER, text) else text, what)
 
 
 def _time(text: str, what: str) -> str:

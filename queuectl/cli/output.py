@@ -45,7 +45,7 @@ _ESCAPES = {
     **{ord("\n"): "\\n", ord("\t"): "\\t", ord("\r"): "\\r"},
 }
 _ESCAPES_IN_TEXT = {code: text for code, text in _ESCAPES.items() if code not in (ord("\n"), ord("\t"), ord("\r"))}
-_LONE_RETURN = re.compile(r"\r(?!\n)")
+_LONE_RETURN = r"\r(?!\n)"
 """It goes back to the line's beginning, so that what follows replaces what was read there."""
 _ESCAPES_IN_JSON = {code: f"\\u{code:04x}" for code in _HARMFUL if code >= 0x7F}
 
@@ -77,7 +77,8 @@ def escape(text: str) -> str:
 
 def escape_lines(text: str) -> str:
     """As :func:`escape`, but line ends and tabs stay."""
-    return _LONE_RETURN.sub(r"\\r", text).translate(_ESCAPES_IN_TEXT)
+    visible = re.sub(_LONE_RETURN, r"\\r", text) if "\r" in text else text
+    return visible.translate(_ESCAPES_IN_TEXT)
 
 
 def on_terminal() -> bool:

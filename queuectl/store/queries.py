@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 from functools import cache
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "sql")  # importlib.resources would double what a command imports
-_NAME = re.compile(r"^-- name: (\w+)$", re.MULTILINE)
+_NAME = "-- name: "
 
 
 @cache
 def load(file: str = "queries.sql") -> dict[str, str]:
     """The statements of a file under ``sql/``, by name."""
-    parts = _NAME.split(_read(file))[1:]
-    return {name: _without_comments(body) for name, body in zip(parts[::2], parts[1::2], strict=True)}
+    parts = (part.partition("\n") for part in _read(file).split(_NAME)[1:])
+    return {name: _without_comments(body) for name, _, body in parts}
 
 
 @cache

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from heapq import merge
+from itertools import chain
 from typing import Any
 
 from queuectl import clock
 from queuectl.errors import Conflict, NoSuchJob
 from queuectl.home import Home
-from queuectl.model import CANCELLED, JOB_ID, PENDING, PROCESSING, STATES, Attempt, Claim, Job, NewJob, Outcome
+from queuectl.model import CANCELLED, PENDING, PROCESSING, STATES, Attempt, Claim, Job, NewJob, Outcome, is_job_id
 from queuectl.retry import Verdict
 from queuectl.store import queries
 from queuectl.store.base import Overview
@@ -59,7 +59,7 @@ class SQLiteStore:
 
     def _row(self, job_id: str) -> sqlite3.Row:
         # What is no id may not even be text that can be looked up.
-        rows = self._read("get", (job_id,)) if JOB_ID.fullmatch(job_id) else []
+        rows = self._read("get", (job_id,)) if is_job_id(job_id) else []
         if not rows:
             raise NoSuchJob(f"no job {job_id[:130]}")
         return rows[0]
@@ -73,7 +73,7 @@ class SQLiteStore:
                 connection.execute(self._sql["list_by_state"], {"state": state, "limit": most}).fetchall()
                 for state in set(states)
             ]
-        rows = list(merge(*found, key=lambda row: row["seq"]))
+        rows = sorted(chain(*found), key=lambda row: row["seq"])
         return [job_from(row) for row in (rows if limit is None else rows[:limit])]
 
     def attempts(self, job_id: str) -> list[Attempt]:
@@ -84,7 +84,7 @@ class SQLiteStore:
 
     def states(self, ids: Collection[str]) -> dict[str, str]:
         # SQLite ends a text of JSON at a NUL: "a\0" would be found as "a".
-        known = json.dumps(list(filter(JOB_ID.fullmatch, ids)))
+        known = json.dumps(list(filter(is_job_id, ids)))
         return dict(tuple(row) for row in self._read("states_of", {"ids": known}))
 
     def counts(self) -> dict[str, int]:
