@@ -17,33 +17,33 @@ from queuectl.errors import QueueError
 
 INTERRUPTED = 130
 
-_SECTIONS: Mapping[str, Mapping[str, str]] = {
+_SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Jobs": {
-        "enqueue": "enqueue",
-        "list": "jobs",
-        "show": "jobs",
-        "logs": "logs",
-        "wait": "waiting",
-        "cancel": "jobs",
-        "retry": "jobs",
-        "dlq": "dlq",
+        "enqueue": ("enqueue", "Add a job, or a file of jobs, and print the ids."),
+        "list": ("jobs", "List jobs in the order of enqueue."),
+        "show": ("jobs", "Show one job with all its attempts."),
+        "logs": ("logs", "Print a job's output."),
+        "wait": ("waiting", "Block until jobs have ended, with a progress bar."),
+        "cancel": ("jobs", "Stop waiting or running jobs."),
+        "retry": ("jobs", "Run ended jobs again."),
+        "dlq": ("dlq", "The dead jobs: list them, put them back."),
     },
     "Workers": {
-        "worker-start": "workers",
-        "worker-stop": "workers",
-        "worker-status": "workers",
-        "worker-run": "workers",
+        "worker-start": ("workers", "Start workers in the background."),
+        "worker-stop": ("workers", "Stop the workers, and return when all are gone."),
+        "worker-status": ("workers", "Show the workers and what each of them runs."),
+        "worker-run": ("workers", "Run workers in the foreground."),
     },
     "Queue": {
-        "init": "queue",
-        "status": "queue",
-        "config": "config",
-        "doctor": "doctor",
+        "init": ("queue", "Create a queue, here or at a path, and print the path."),
+        "status": ("queue", "Show jobs by state, workers, and what comes next."),
+        "config": ("config", "The settings: list, get, set, unset."),
+        "doctor": ("doctor", "Look the queue over: files, database, workers, logs."),
     },
 }
-"""The commands as ``--help`` shows them, each with the module that holds it."""
+"""The commands as ``--help`` shows them, each with the module that holds it and what it says of itself in one line."""
 
-_MODULES = {name: module for section in _SECTIONS.values() for name, module in section.items()}
+_MODULES = {name: module for section in _SECTIONS.values() for name, (module, _) in section.items()}
 
 
 class RootGroup(Group):
@@ -62,10 +62,15 @@ class RootGroup(Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for title, names in _SECTIONS.items():
-            found = [(name, self.get_command(ctx, name)) for name in names]
+        for title, commands in _SECTIONS.items():
             with formatter.section(title):
-                formatter.write_dl([(name, each.get_short_help_str(100)) for name, each in found if each is not None])
+                formatter.write_dl([(name, summary) for name, (_, summary) in commands.items()])
+
+
+def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(f"{ctx.info_name} {__version__}", color=ctx.color)
+        ctx.exit()
 
 
 @click.command(
@@ -85,7 +90,14 @@ class RootGroup(Group):
         "5 the database cannot be used, 124 wait ran out of time, 130 interrupted.",
     ),
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_show_version,
+    help="Show the version and exit.",
+)
 @click.pass_context
 def main(ctx: click.Context) -> int | None:
     """A durable queue of shell commands: enqueue jobs, run them with workers, retry what fails."""

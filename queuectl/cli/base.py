@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +13,8 @@ import click
 if TYPE_CHECKING:
     from queuectl.api import Queue
 
-_SETTINGS = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+_WIDEST, _NARROWEST, _USUAL = 100, 50, 80
+"""Columns of the help, which is as wide as the terminal within limits, or as one usually is."""
 
 _OTHER_WORDS = {
     "add": "enqueue",
@@ -65,7 +69,8 @@ class App:
 pass_app = click.make_pass_decorator(App, ensure=True)
 
 
-def _queue_options() -> list[click.Option]:
+def _common_options() -> list[click.Option]:
+    # With the help's option click would look for a translation, and import what knows all languages' names.
     return [
         click.Option(
             ["--json"],
@@ -81,7 +86,21 @@ def _queue_options() -> list[click.Option]:
             callback=_note_db,
             help="The queue's database (default: QUEUECTL_DB_PATH, else the nearest queuectl.db upward).",
         ),
+        click.Option(
+            ["-h", "--help"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_help,
+            help="Show this message and exit.",
+        ),
     ]
+
+
+def _show_help(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if value and not ctx.resilient_parsing:
+        click.echo(ctx.get_help(), color=ctx.color)
+        ctx.exit()
 
 
 def _note_db(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -97,14 +116,17 @@ def _note_json(ctx: click.Context, parameter: click.Parameter, value: bool) -> N
 
 
 class _Helpful(click.Command):
-    """A command that takes ``--db`` and ``--json``, and whose help ends with examples that work."""
+    """A command that takes ``--db``, ``--json`` and ``-h``, and whose help ends with examples that work."""
 
     def __init__(self, *args: Any, examples: Sequence[str] = (), after_help: Sequence[str] = (), **kwargs: Any) -> None:
-        kwargs["context_settings"] = {**_SETTINGS, **(kwargs.get("context_settings") or {})}
         super().__init__(*args, **kwargs)
-        self.params.extend(_queue_options())
+        self.params.extend(_common_options())
         self.examples = tuple(examples)
         self.after_help = tuple(after_help)
+
+    def get_help(self, ctx: click.Context) -> str:
+        ctx.terminal_width = max(min(_columns(), _WIDEST) - 2, _NARROWEST)
+        return super().get_help(ctx)
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for paragraph in self.after_help:
@@ -114,6 +136,19 @@ class _Helpful(click.Command):
             with formatter.section("Examples"):
                 for example in self.examples:
                     formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+def _columns() -> int:
+    """The width of the terminal, as ``shutil`` tells it; but that imports all kinds of archives first."""
+    try:
+        columns = int(os.environ["COLUMNS"])
+    except (KeyError, ValueError):
+        columns = 0
+    if columns <= 0:
+        # Standard output may be closed, or no terminal.
+        with contextlib.suppress(AttributeError, ValueError, OSError):
+            columns = os.get_terminal_size(sys.__stdout__.fileno()).columns  # type: ignore[union-attr]
+    return columns if columns > 0 else _USUAL
 
 
 class Command(_Helpful):

@@ -40,6 +40,21 @@ def test_help_has_a_line_an_example_and_the_common_options(bench: Bench, name: s
     assert len(ALL[name].get_short_help_str(100)) <= 62
 
 
+def test_the_list_of_commands_says_what_they_say_of_themselves(bench: Bench) -> None:
+    """It is written in one table, since all modules would have to be imported to ask them."""
+    shown = bench.run("--help").lines
+    for name, command in ALL.items():
+        if " " not in name:
+            assert [name, command.get_short_help_str(100)] in [line.split(maxsplit=1) for line in shown]
+
+
+def test_the_help_is_as_wide_as_the_terminal_within_limits(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns, widest in (("60", 58), ("1", 50), ("500", 98), ("x" * 5, 78), ("9" * 5000, 78), ("-3", 78)):
+        monkeypatch.setenv("COLUMNS", columns)
+        lines = bench.run("enqueue", "--help").lines
+        assert widest - 15 < max(len(line) for line in lines if "queuectl enqueue" not in line) <= widest, columns
+
+
 def test_every_option_has_a_help_text() -> None:
     silent = [
         f"{name} {option.opts[0]}"
