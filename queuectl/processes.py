@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import signal
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping
@@ -98,6 +97,8 @@ def owner(pid: int) -> int | None:
 
 def send_signal(pid: int, started: int, number: int) -> bool:
     """Signal the process that started then, and no stranger that has its PID by now; whether it was sent."""
+    import signal  # here, and psutil below: the commands that only look start faster without
+
     # Gone already, or not ours to signal: the caller looks again.
     with contextlib.suppress(OSError):
         if not hasattr(os, "pidfd_open"):
@@ -118,7 +119,7 @@ def send_signal(pid: int, started: int, number: int) -> bool:
 
 def describe(pid: int) -> str:
     """A process for a person: ``1234 (sleep, user root)``."""
-    import psutil  # here and below: the commands that only look start faster without
+    import psutil
 
     try:
         process = psutil.Process(pid)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -14,11 +13,12 @@ from queuectl import clock, model
 from queuectl.cli import output
 from queuectl.cli.base import App, Command, pass_app
 from queuectl.errors import InvalidInput
-from queuectl.jobfile import STDIN, Entry, read_command, read_jobs
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
+    from queuectl.jobfile import Entry
 
+_STDIN = "-"
 _WHOLE_NUMBER = r"(?a)\s*[+-]?\d{1,30}\s*"
 
 
@@ -206,18 +206,24 @@ def _command_line(command: str | None, command_file: str | None, argv: Sequence[
         return model.command_line(command, "--command")
     if command_file is not None:
         _say_that_stdin_is_read(command_file)
+        from queuectl.jobfile import read_command
+
         return read_command(command_file)
     if not argv[0].strip():
         raise InvalidInput("the command after -- is empty")
+    import shlex
+
     return model.command_line(shlex.join(argv), "the command after --")
 
 
 def _say_that_stdin_is_read(path: str) -> None:
-    if path == STDIN and sys.stdin is not None and sys.stdin.isatty():
+    if path == _STDIN and sys.stdin is not None and sys.stdin.isatty():
         output.note("reading from the terminal; end with Ctrl-D")
 
 
 def _add_file(queue: Queue, path: str, options: Mapping[str, Any]) -> list[str]:
+    from queuectl.jobfile import read_jobs
+
     entries = read_jobs(path)
     output.probe()
     jobs = [_with_defaults(entry.fields, options) for entry in entries]
@@ -247,7 +253,7 @@ def _explain_by_place(path: str, entries: Sequence[Entry], jobs: Sequence[Any]) 
         try:
             model.new_job(fields)
         except InvalidInput as error:
-            name = "standard input" if path == STDIN else path
+            name = "standard input" if path == _STDIN else path
             raise InvalidInput(f"{name}, {entry.place}: {error}") from error
 
 

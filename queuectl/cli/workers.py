@@ -106,11 +106,11 @@ def cmd_worker_stop(app: App, timeout: str | None, now: bool) -> None:
         raise click.UsageError("--now and --timeout exclude each other: give one of them")
     seconds = None if timeout is None else clock.seconds(timeout, "--timeout")
     queue = app.queue()
-    from queuectl import control
+    from queuectl import control, shutdown
 
     if not control.is_running(queue.home):
         queue.require()  # workers that run can be stopped, whatever became of their queue
-    stopped = control.stop(queue.home, seconds, now)
+    stopped = shutdown.stop(queue.home, seconds, now)
     if app.json:
         output.emit_json({"stopped": stopped})
     else:

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from farm import PATIENCE, Farm, eventually
 
-from queuectl import control, files, pidfile, stopping, wake
+from queuectl import control, files, pidfile, shutdown, stopping, wake
 
 
 def running(farm: Farm, job_id: str) -> bool:
@@ -354,7 +354,7 @@ def test_a_stop_that_comes_while_workers_start(farm: Farm, mode: str) -> None:
         command = [sys.executable, "-m", "queuectl", "worker-start", "--count", "20", "--mode", mode]
         start = subprocess.Popen(command, cwd=farm.directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         eventually(lambda: control.is_running(farm.home))
-        assert control.stop(farm.home, timeout=0)
+        assert shutdown.stop(farm.home, timeout=0)
         start.wait(PATIENCE)
         assert_all_gone(farm)
     assert "cannot be killed" not in Path(farm.home.supervisor_log).read_text()
