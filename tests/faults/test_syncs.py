@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from farm import PATIENCE
+from strace import refusal
 
 from queuectl import Queue
 from queuectl.model import Outcome
@@ -18,15 +17,6 @@ from queuectl.retry import Verdict
 from queuectl.store.sqlite import SQLiteStore
 
 _CALLS = "trace=fsync,fdatasync,write,pwrite64,rename,renameat,renameat2,exit_group"
-
-
-@functools.cache
-def refusal() -> str:
-    """Why no system calls can be seen here; empty when they can."""
-    if shutil.which("strace") is None:
-        return "strace is missing"
-    done = subprocess.run(["strace", "-o", "/dev/null", "true"], capture_output=True, text=True, check=False)
-    return f"strace does not work here: {done.stderr.strip()}" if done.returncode else ""
 
 
 pytestmark = pytest.mark.skipif(bool(refusal()), reason=refusal())

@@ -1,0 +1,73 @@
+"""How often a worker asks the kernel: a job of the shell takes a millisecond, and each call is a part of it."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from farm import PATIENCE
+from strace import refusal
+
+from queuectl import Queue
+
+pytestmark = pytest.mark.skipif(bool(refusal()), reason=refusal())
+
+FIRST, LAST = 10, 60
+"""Calls are counted from the start of one job to that of the other, so that neither start nor end of a worker counts."""
+MOST_CALLS = {"process": 130, "thread": 140}
+"""For a job, by all processes of queuectl, also between the fork and the job's first program."""
+
+
+class Call(NamedTuple):
+    """A system call, by its name, and the line that tells it."""
+
+    name: str
+    line: str
+
+
+def calls_between(trace: Path) -> list[Call]:
+    """What queuectl called from the start of job ``FIRST`` to that of job ``LAST``; what jobs called does not count."""
+    jobs: set[str] = set()
+    found: list[Call] = []
+    for line in trace.read_text(errors="replace").splitlines():
+        pid, _, told = line.partition(" ")
+        match = re.match(r"\s*(\w+)\(", told)
+        if match is None or pid in jobs:
+            continue
+        if FIRST <= len(jobs) < LAST:
+            found.append(Call(match[1], line))
+        if match[1] == "execve" and '"/bin/sh"' in told:
+            jobs.add(pid)
+    assert len(jobs) >= LAST
+    return found
+
+
+@pytest.fixture
+def calls(tmp_path: Path, mode: str) -> list[Call]:
+    """The calls of one worker in the midst of short jobs."""
+    queue = Queue.init(tmp_path / "queuectl.db")
+    queue.add_many([{"command": "true"}] * (LAST + 1))
+    queue.close()
+    trace = tmp_path / "trace"
+    worker = [sys.executable, "-m", "queuectl", "worker-run", "--count", "1", "--mode", mode, "--drain"]
+    command = ["strace", "-f", "-y", "-qq", "--signal=none", "-o", str(trace), *worker]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    assert done.returncode == 0, done.stderr
+    return calls_between(trace)
+
+
+def test_few_system_calls_a_job(calls: list[Call], mode: str) -> None:
+    counted = Counter(call.name for call in calls)
+    table = "\n".join(f"{number / (LAST - FIRST):7.2f} {name}" for name, number in counted.most_common())
+    assert len(calls) / (LAST - FIRST) <= MOST_CALLS[mode], f"a job, in {mode} mode:\n{table}"
+
+    # A worker's records need not be on disk at once: a power loss has a job run once more. What brings the log into
+    # the database, every thousand pages, syncs both. No name of a file need be on disk: a log is made in an instant.
+    synced = [call.line for call in calls if call.name in ("fsync", "fdatasync")]
+    assert len(synced) <= 2, "\n".join(synced)
+    assert all(re.search(r"queuectl\.db(-wal)?>", line) for line in synced), "\n".join(synced)
