@@ -19,8 +19,11 @@ pytestmark = pytest.mark.skipif(bool(refusal()), reason=refusal())
 
 FIRST, LAST = 10, 60
 """Calls are counted from the start of one job to that of the other, so that neither start nor end of a worker counts."""
-MOST_CALLS = {"process": 130, "thread": 140}
-"""For a job, by all processes of queuectl, also between the fork and the job's first program."""
+MOST_CALLS = {"process": 65, "thread": 75}
+"""For a job, by all processes of queuectl, also between the fork and the job's first program.
+
+Those do not count with which the C library resets each signal there: how many there are is its affair.
+"""
 
 
 class Call(NamedTuple):
@@ -39,7 +42,7 @@ def calls_between(trace: Path) -> list[Call]:
         match = re.match(r"\s*(\w+)\(", told)
         if match is None or pid in jobs:
             continue
-        if FIRST <= len(jobs) < LAST:
+        if FIRST <= len(jobs) < LAST and match[1] != "rt_sigaction":
             found.append(Call(match[1], line))
         if match[1] == "execve" and '"/bin/sh"' in told:
             jobs.add(pid)
