@@ -130,7 +130,7 @@ def _commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator
 
 
 COMMANDS = dict(_commands())
-GLOBAL = ("--json", "--db", "--help")
+GLOBAL = ("--json", "--db", "--help", "-h")
 
 
 @pytest.mark.parametrize("name", COMMANDS)
