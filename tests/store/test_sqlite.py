@@ -618,49 +618,6 @@ def test_every_thread_has_a_connection_of_its_own(path: Path) -> None:
 # Speed
 
 
-INDEXES = {
-    "claim": ["jobs_ready"],
-    "is_work_ready": ["jobs_ready", "jobs_scheduled", "jobs_in_back_off"],
-    "is_any_due": ["jobs_scheduled", "jobs_in_back_off"],
-    "restart_back_offs": ["jobs_in_back_off"],
-    "promote": ["jobs_scheduled", "jobs_in_back_off"],
-    "next_due": ["jobs_scheduled", "jobs_in_back_off"],
-    "next_scheduled": ["jobs_scheduled", "jobs_in_back_off"],
-    "has_work_left": ["jobs_ready", "jobs_scheduled", "jobs_in_back_off", "jobs_by_state"],
-    "claimed_by": ["jobs_by_state"],
-    "list_by_state": ["jobs_by_state"],
-    "oldest_waiting": ["jobs_by_state"],
-    "counts": ["jobs_by_state"],
-    "ids_in_states": ["jobs_by_state"],
-    "get": ["sqlite_autoindex_jobs_1"],
-    "has_id": ["sqlite_autoindex_jobs_1"],
-    "states_of": ["sqlite_autoindex_jobs_1"],
-    "cancel_waiting": ["sqlite_autoindex_jobs_1"],
-    "cancel_running": ["sqlite_autoindex_jobs_1"],
-    "revive": ["sqlite_autoindex_jobs_1"],
-}
-
-
-@pytest.mark.parametrize("name", INDEXES)
-def test_the_plan_of_a_query(path: Path, name: str) -> None:
-    sql = queries.load()[name]
-    connection = sqlite3.connect(path)
-    values = (1,) if "?" in sql else dict.fromkeys(re.findall(r":(\w+)", sql), 1)
-    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
-    connection.close()
-    for index in INDEXES[name]:
-        assert any(re.search(rf"\b{index}\b", step) for step in plan), plan
-    whole = [
-        step
-        for step in plan
-        if re.search(r"(SCAN|SEARCH) jobs", step) and "INDEX" not in step and "PRIMARY KEY" not in step
-    ]
-    assert not whole, f"reads the whole table: {plan}"
-    assert not [step for step in plan if "TEMP B-TREE" in step and name not in ("next_scheduled", "ids_in_states")], (
-        plan
-    )
-
-
 def work_of_a_claim(path: Path, ended: int) -> int:
     """How many steps SQLite takes for a claim, its outcome and a look around, beside so many other jobs."""
     change(

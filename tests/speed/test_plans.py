@@ -1,0 +1,184 @@
+"""How SQLite finds what a query asks for: by an index, or by reading a million jobs."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import Queue
+from queuectl.store import queries
+from queuectl.store.sqlite import SQLiteStore
+
+LANES = ["jobs_scheduled", "jobs_in_back_off"]
+BY_ID = ["sqlite_autoindex_jobs_1"]
+BY_NUMBER = ["PRIMARY KEY"]
+
+INDEXES = {
+    "claim": ["jobs_ready", *BY_NUMBER],
+    "is_work_ready": ["jobs_ready", *LANES],
+    "is_any_due": LANES,
+    "restart_back_offs": ["jobs_in_back_off"],
+    "promote": [*LANES, *BY_NUMBER],
+    "finish": BY_NUMBER,
+    "is_cancel_requested": BY_NUMBER,
+    "attempts": BY_NUMBER,
+    "next_due": LANES,
+    "next_scheduled": LANES,
+    "oldest_waiting": ["jobs_ready", *BY_NUMBER],
+    "has_work_left": ["jobs_ready", *LANES, "jobs_by_state"],
+    "claimed_by": ["jobs_by_state"],
+    "list_by_state": ["jobs_by_state"],
+    "ids_in_states": ["jobs_by_state"],
+    "counts": ["jobs_by_state"],
+    "get": BY_ID,
+    "has_id": BY_ID,
+    "states_of": BY_ID,
+    "cancel_waiting": BY_ID,
+    "cancel_running": BY_ID,
+    "revive": BY_ID,
+    "forget_output": [*BY_ID, *BY_NUMBER],
+}
+"""What each query finds its rows by."""
+
+IN_ORDER = {"list_all", "newest"}
+"""They read the jobs in the order of enqueue, and stop."""
+UNPLANNED = {"add", "add_attempt", "last_seq"}
+"""They put a row in, or read a table of one row."""
+THOROUGH = {"contradictions", "logged"}
+"""They are for a doctor, who reads everything."""
+
+SORTING = {"next_scheduled", "oldest_waiting", "ids_in_states"}
+"""These sort: the first of two lanes, the first of each priority, and ids of which each is put back anyhow."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """The database of a queue with a few hundred jobs of all kinds, as workers leave it: nobody runs ANALYZE."""
+    queue = Queue.init(tmp_path / "queuectl.db")
+    queue.close()
+    fill(Path(queue.home.database), 50)
+    return Path(queue.home.database)
+
+
+def fill(path: Path, each: int) -> None:
+    """Make so many jobs of each kind. The scheduled ones come first, so that whoever looks for others passes them."""
+    connection = sqlite3.connect(path)
+    kinds = {
+        "scheduled": ("pending", 1),
+        "waiting": ("pending", 2),
+        "completed": ("completed", None),
+        "dead": ("dead", None),
+        "cancelled": ("cancelled", None),
+        "ready": ("pending", 0),
+    }
+    for name, (state, lane) in kinds.items():
+        connection.execute(
+            "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
+            "INSERT INTO jobs (id, command, cwd, max_retries, state, lane, due, created_at, updated_at) "
+            "SELECT ? || i, 'true', '/', 3, ?, ?, 1000000 + i, 1, 1 FROM n",
+            (each, name, state, lane),
+        )
+    connection.commit()
+    connection.close()
+
+
+def plan_of(path: Path, name: str) -> list[str]:
+    sql = queries.load()[name]
+    values = (1,) if "?" in sql else dict.fromkeys(re.findall(r":(\w+)", sql), 1)
+    connection = sqlite3.connect(path)
+    plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+    connection.close()
+    return plan
+
+
+def test_every_query_is_looked_at() -> None:
+    assert set(queries.load()) == INDEXES.keys() | IN_ORDER | UNPLANNED | THOROUGH
+
+
+@pytest.mark.parametrize("name", INDEXES)
+def test_the_plan_of_a_query(path: Path, name: str) -> None:
+    plan = plan_of(path, name)
+    for index in INDEXES[name]:
+        assert any(re.search(rf"\b{index}\b", step) for step in plan), plan
+    whole = [
+        step
+        for step in plan
+        if re.search(r"(SCAN|SEARCH) (jobs|attempts)", step) and "INDEX" not in step and "PRIMARY KEY" not in step
+    ]
+    assert not whole, f"reads a whole table: {plan}"
+    assert name in SORTING or not [step for step in plan if "TEMP B-TREE" in step], f"sorts: {plan}"
+
+
+@pytest.mark.parametrize("name", sorted(IN_ORDER))
+def test_jobs_are_read_in_order(path: Path, name: str) -> None:
+    assert plan_of(path, name) == ["SCAN jobs"], "in the order of the table, and without sorting"
+    assert "LIMIT" in queries.load()[name]
+
+
+LOOKS: dict[str, Callable[[SQLiteStore], object]] = {
+    "list --limit": lambda store: store.jobs((), 20),
+    "list --state --limit": lambda store: store.jobs(("pending", "dead"), 20),
+    "show": lambda store: (store.get("dead7"), store.attempts("dead7")),
+    "wait": lambda store: store.states(["dead7", "ready7"]),
+    "oldest_waiting": lambda store: store._read("oldest_waiting"),
+    "next_scheduled": lambda store: store._read("next_scheduled"),
+    "next_due": lambda store: store.next_due(),
+    "newest": lambda store: store.newest(),
+    "is_drained": lambda store: store.is_drained(1),
+    "claims": lambda store: store.claims(),
+    "claim": lambda store: store.claim("worker-1", 1),
+}
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SQLiteStore]:
+    opened = SQLiteStore(str(path), 30)
+    yield opened
+    opened.close()
+
+
+def steps_of(store: SQLiteStore, look: Callable[[SQLiteStore], object]) -> int:
+    """How many steps SQLite's machine takes for a look, in tens."""
+    steps = 0
+
+    def count() -> int:
+        nonlocal steps
+        steps += 1
+        return 0
+
+    with store._connections.using() as connection:
+        connection.set_progress_handler(count, 10)
+    look(store)
+    with store._connections.using() as connection:
+        connection.set_progress_handler(None, 0)
+    return steps
+
+
+def test_more_jobs_make_no_look_longer(path: Path, store: SQLiteStore) -> None:
+    """But for the counts: these read an index, of the completed jobs' part not even that."""
+    few = {name: steps_of(store, look) for name, look in LOOKS.items()}
+    change = sqlite3.connect(path)
+    change.execute("DELETE FROM jobs")
+    change.commit()
+    change.close()
+    fill(path, 4000)
+    many = {name: steps_of(store, look) for name, look in LOOKS.items()}
+    assert all(many[name] <= few[name] + 10 for name in LOOKS), (few, many)
+
+
+def test_completed_jobs_are_not_counted_one_by_one(path: Path, store: SQLiteStore) -> None:
+    before = steps_of(store, lambda store: store.overview())
+    change = sqlite3.connect(path)
+    change.execute(
+        "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 9000) "
+        "INSERT INTO jobs (id, command, cwd, max_retries, state, due, created_at, updated_at) "
+        "SELECT 'more' || i, 'true', '/', 3, 'completed', 1, 1, 1 FROM n"
+    )
+    change.commit()
+    change.close()
+    assert steps_of(store, lambda store: store.overview()) <= before + 10
+    assert store.counts() == {"pending": 150, "processing": 0, "completed": 9050, "dead": 50, "cancelled": 50}
