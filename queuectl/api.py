@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from queuectl import files, settings, wake
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.errors import InvalidInput, WaitTimeout
 from queuectl.home import Home, Location, locate, locate_new
-from queuectl.model import DEAD, ENDED, STATES, Attempt, Job, NewJob, new_job
+from queuectl.model import DEAD, ENDED, STATES, Attempt, Job, NewJob, Overview, new_job
 from queuectl.settings import Settings
 from queuectl.store import schema
-from queuectl.store.base import Overview, Store
 from queuectl.store.sqlite import open_store
-from queuectl.waiting import Watch
+
+if TYPE_CHECKING:
+    from queuectl.store.base import Store
+    from queuectl.waiting import Watch
 
 
 class Queue:
@@ -177,6 +179,8 @@ class Queue:
 
     def watch(self, ids: Collection[str] | None = None) -> Watch:
         """Watch jobs (all, when None) until they have ended. Raises ``NoSuchJob``."""
+        from queuectl.waiting import Watch
+
         return Watch(self._store(), (ids,) if isinstance(ids, str) else ids)
 
     def change_setting(self, key: str, value: object | None) -> Settings:

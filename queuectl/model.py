@@ -1,10 +1,9 @@
 """The values that queuectl deals in: jobs, attempts, claims, outcomes. All are frozen.
 
 They are named tuples, here and elsewhere: a command that only looks would spend longer on making
-data classes than on its work.
+data classes than on its work. Nor are the annotations here put off (``from __future__``): what is put
+off as text, a named tuple compiles when it is made.
 """
-
-from __future__ import annotations
 
 import os
 import re
@@ -89,6 +88,14 @@ class Job(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """The job as JSON shows it."""
         return {**self._asdict(), "env": dict(self.env)}
+
+
+class Overview(NamedTuple):
+    """The queue at a glance, all taken at one moment."""
+
+    counts: Mapping[str, int]
+    oldest_waiting: Job | None
+    next_scheduled: Job | None
 
 
 class Attempt(NamedTuple):

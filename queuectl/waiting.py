@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from typing import TYPE_CHECKING
 
 from queuectl.errors import NoSuchJob
 from queuectl.model import CANCELLED, DEAD, PENDING, PROCESSING, STATES
-from queuectl.store.base import Store
+
+if TYPE_CHECKING:
+    from queuectl.store.base import Store
 
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 """Seconds between two looks: the first while jobs end one after the other, the second when nothing happens."""

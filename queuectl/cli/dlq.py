@@ -9,8 +9,9 @@ import click
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, Group, pass_app
-from queuectl.cli.jobs import print_jobs, report, when
+from queuectl.cli.jobs import print_jobs, report
 from queuectl.cli.output import Column
+from queuectl.cli.summary import when
 from queuectl.model import DEAD
 
 _TABLE = (

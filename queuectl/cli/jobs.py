@@ -12,7 +12,7 @@ from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, did_you_mean, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
-from queuectl.clock import SECOND
+from queuectl.cli.summary import span, when
 from queuectl.errors import InvalidInput
 from queuectl.model import PENDING, PROCESSING, STATES, Attempt, Job
 
@@ -85,23 +85,6 @@ def print_jobs(app: App, jobs: Sequence[Job]) -> None:
     output.emit_table(_LIST, rows)
 
 
-def when(job: Job, now: int) -> str:
-    """What a person wants to know about a job's time: how long until, for, or since."""
-    if job.state == PENDING:
-        due = clock.timestamp(job.next_run_at) if job.next_run_at else now
-        if due > now:
-            return f"in {_span(due - now)}"
-        return f"waits {_span(now - clock.timestamp(job.updated_at))}"
-    if job.state == PROCESSING:
-        word = "cancelling" if job.cancel_requested else "for"
-        return f"{word} {_span(now - clock.timestamp(job.started_at or job.updated_at))}"
-    return f"{_span(now - clock.timestamp(job.ended_at or job.updated_at))} ago"
-
-
-def _span(micros: int) -> str:
-    return clock.human(max(0, micros) / SECOND)
-
-
 @command("show", examples=("queuectl show 1", "queuectl show 1 --json"))
 @click.argument("job_id", metavar="ID")
 @pass_app
@@ -161,7 +144,7 @@ def _moment(text: str | None) -> str:
 def _attempt_row(attempt: Attempt) -> list[str]:
     took = "-"
     if attempt.ended_at is not None:
-        took = _span(clock.timestamp(attempt.ended_at) - clock.timestamp(attempt.started_at))
+        took = span(clock.timestamp(attempt.ended_at) - clock.timestamp(attempt.started_at))
     return [
         str(attempt.number),
         _moment(attempt.started_at),

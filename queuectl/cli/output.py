@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import select
 import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import MappingProxyType
@@ -133,6 +132,8 @@ def probe() -> None:
 
 def pause(seconds: float) -> None:
     """Sleep, but raise :class:`StdoutClosed` as soon as whoever reads standard output went away."""
+    import select
+
     poll = select.poll()
     poll.register(1, 0)
     if poll.poll(seconds * 1000):

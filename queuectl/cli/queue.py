@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
-from queuectl.cli.jobs import when
-from queuectl.model import DEAD, PENDING, STATES, Job
-
-if TYPE_CHECKING:
-    from queuectl.store.base import Overview
+from queuectl.cli.summary import status_of, when
+from queuectl.model import DEAD, PENDING, STATES, Job, Overview
 
 
 @command(
@@ -41,8 +38,6 @@ def cmd_init(app: App, path: str | None) -> None:
 @pass_app
 def cmd_status(app: App) -> None:
     """Show jobs by state, workers, and what comes next."""
-    from queuectl.cli.workers import status_of
-
     queue = app.existing_queue()
     overview, workers = queue.overview(), status_of(queue.home)
     if app.json:

@@ -128,7 +128,7 @@ def block(queue: Queue, watch: Watch, ids: Collection[str] | None, deadline: flo
 
 def hint_at_missing_workers(queue: Queue) -> None:
     """Tell somebody who waits that nothing is going to happen."""
-    from queuectl.cli.workers import status_of
+    from queuectl.cli.summary import status_of
 
     if not status_of(queue.home)["running"]:
         output.note("no workers are running: start them with 'queuectl worker-start'")

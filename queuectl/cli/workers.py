@@ -12,6 +12,7 @@ from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
+from queuectl.cli.summary import status_of
 from queuectl.errors import InvalidInput
 
 if TYPE_CHECKING:
@@ -161,14 +162,6 @@ def _since(moment: Any, now: int) -> str:
     if not isinstance(moment, str):
         return "-"
     return clock.human(max(0, now - clock.timestamp(moment)) / clock.SECOND)
-
-
-def status_of(home: Home) -> dict[str, Any]:
-    """The supervisor and the workers of a queue, as ``worker-status --json`` prints them."""
-    from queuectl import control
-
-    status: dict[str, Any] = control.status(home)
-    return status
 
 
 def worker_count(text: str | None) -> int:

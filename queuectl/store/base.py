@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Collection, Iterator, Sequence
+from typing import Protocol
 
-from queuectl.model import Attempt, Claim, Job, NewJob, Outcome
+from queuectl.model import Attempt, Claim, Job, NewJob, Outcome, Overview
 from queuectl.retry import Verdict
-
-
-class Overview(NamedTuple):
-    """The queue at a glance, all taken at one moment."""
-
-    counts: Mapping[str, int]
-    oldest_waiting: Job | None
-    next_scheduled: Job | None
 
 
 class Store(Protocol):

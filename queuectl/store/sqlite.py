@@ -6,17 +6,30 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
 from queuectl.errors import Conflict, NoSuchJob
 from queuectl.home import Home
-from queuectl.model import CANCELLED, PENDING, PROCESSING, STATES, Attempt, Claim, Job, NewJob, Outcome, is_job_id
-from queuectl.retry import Verdict
+from queuectl.model import (
+    CANCELLED,
+    PENDING,
+    PROCESSING,
+    STATES,
+    Attempt,
+    Claim,
+    Job,
+    NewJob,
+    Outcome,
+    Overview,
+    is_job_id,
+)
 from queuectl.store import queries
-from queuectl.store.base import Overview
 from queuectl.store.connection import Connections
 from queuectl.store.rows import attempt_from, claim_from, job_from, running_attempt
+
+if TYPE_CHECKING:
+    from queuectl.retry import Verdict
 
 READY, SCHEDULED, BACK_OFF = 0, 1, 2
 _MOST = (1 << 63) - 1

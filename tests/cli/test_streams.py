@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -174,13 +173,3 @@ def test_enqueue_returns_the_exit_code_of_a_real_job(bench: Bench) -> None:
         assert bench.run("enqueue", "--wait", "--job-file", "-", stdin=batch).code == 1
     finally:
         assert bench.run("worker-stop", "--now").code == 0
-
-
-def test_a_command_imports_only_what_it_needs(bench: Bench) -> None:
-    script = "import sys; from queuectl.cli import run; run(sys.argv[1:]); print(*sys.modules, file=sys.stderr)"
-    for command in (["enqueue", "--command", "true"], ["list"], ["show", "1"], ["wait", "1", "--timeout", "0"]):
-        done = subprocess.run(
-            [sys.executable, "-c", script, *command], env=environment(), capture_output=True, text=True, check=True
-        )
-        loaded = set(done.stderr.splitlines()[-1].split())
-        assert not loaded & {"rich", "psutil", "queuectl.control", "asyncio", "queuectl.cli.dlq"}

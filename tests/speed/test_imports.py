@@ -1,0 +1,56 @@
+"""What a command imports: most of the time of a start goes into that, and each module that is too many adds to it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli.program import environment
+
+from queuectl import Queue
+
+ALLOWED = {"queuectl", "fcntl", "select"}
+"""What any command may import besides click, sqlite3, and what these import."""
+FOR_JSON = {"json", "_json"}
+FOR_HELP = {"textwrap", "locale", "_locale"}
+"""What click imports to write a help."""
+
+MOST = {
+    ("--help",): (5, FOR_JSON | FOR_HELP),
+    ("enqueue", "--command", "true"): (23, FOR_JSON),
+    ("enqueue", "--", "true"): (23, FOR_JSON | {"shlex"}),
+    ("status",): (28, FOR_JSON),
+    ("list",): (24, FOR_JSON),
+    ("show", "1"): (24, FOR_JSON),
+    ("wait", "1", "--timeout", "0"): (24, FOR_JSON),
+}
+"""Of each command, how many modules of queuectl it may import, and what else."""
+
+SCRIPT = """
+import sys
+{}
+print(*sys.modules, file=sys.stderr)
+"""
+
+
+def imported(home: Path, does: str, *arguments: str) -> set[str]:
+    """The modules that a program has imported by its end."""
+    command = [sys.executable, "-c", SCRIPT.format(does), *arguments]
+    done = subprocess.run(command, cwd=home, env=environment(), capture_output=True, text=True, check=True)
+    return set(done.stderr.splitlines()[-1].split())
+
+
+@pytest.mark.parametrize("arguments", MOST, ids=" ".join)
+def test_a_command_imports_only_what_it_needs(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+    queue = Queue.init(tmp_path / "queuectl.db")
+    queue.enqueue("true")
+    queue.close()
+    most, also = MOST[arguments]
+    base = imported(tmp_path, "import click, sqlite3")
+    more = imported(tmp_path, "from queuectl.cli import run; run(sys.argv[1:])", *arguments) - base
+    strangers = {name for name in more if name.split(".")[0] not in ALLOWED | also | {"click"}}
+    assert not strangers, "a start takes longer with these: import them where they are used"
+    own = sorted(name for name in more if name.split(".")[0] == "queuectl")
+    assert len(own) <= most, own
