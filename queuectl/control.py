@@ -7,7 +7,6 @@ stops them by :mod:`queuectl.shutdown`.
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 from typing import TYPE_CHECKING, Any
 
@@ -72,6 +71,8 @@ def status(home: Home) -> dict[str, Any]:
 
 
 def _told_state(home: Home) -> dict[str, Any]:
+    import json
+
     identity = pidfile.read(home.supervisor_pid)
     pid = identity.pid if identity is not None else None
     try:

@@ -6,7 +6,6 @@ line that says what is wrong and, where there is something to do about it, what.
 
 from __future__ import annotations
 
-import json
 from typing import ClassVar
 
 
@@ -60,6 +59,8 @@ class WaitTimeout(QueueError, TimeoutError):
 
 def shown(value: object) -> str:
     """A value for an error's text, as JSON has it but for the quotes, and cut short."""
+    import json  # here and elsewhere: most commands read and write none, and start faster without
+
     is_plain = isinstance(value, (str, int, float)) and not isinstance(value, bool)
     try:
         text = repr(value) if is_plain else json.dumps(value)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import re
@@ -88,6 +87,8 @@ def change(path: str, key: str, value: float | None) -> Settings:
     given = _checked(others, path)
     if value is not None:
         given[key] = value
+    import json
+
     try:
         files.write_durably(path, json.dumps(given, indent=2) + "\n")
     except OSError as error:
@@ -132,6 +133,8 @@ class Live:
 def _read(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding="utf-8", opener=_without_waiting) as file:
+            import json
+
             given = json.load(file)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import re
 import sys
@@ -202,6 +201,8 @@ def emit_json_array(elements: Iterable[Any]) -> None:
 
 
 def _json(value: Any, indent: int | None = None) -> str:
+    import json
+
     unicode = (_stdout().encoding or "").lower().replace("-", "") == "utf8"
     return json.dumps(value, ensure_ascii=not unicode, indent=indent).translate(_ESCAPES_IN_JSON)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable
 from functools import wraps
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from queuectl.clock import iso
 from queuectl.errors import StoreError
@@ -43,7 +42,7 @@ def job_from(row: sqlite3.Row) -> Job:
         next_run_at=iso(row["next_run_at"]),
         timeout=row["timeout"],
         cwd=row["cwd"],
-        env=json.loads(row["env"]) if row["env"] else {},
+        env=_parsed(row["env"]) if row["env"] else {},
         worker=row["worker"],
         started_at=None if state == PENDING else iso(row["started_at"]),
         ended_at=iso(row["ended_at"]) if state in ENDED else None,
@@ -66,7 +65,7 @@ def claim_from(row: sqlite3.Row) -> Claim:
         max_retries=row["max_retries"],
         command=row["command"],
         cwd=row["cwd"],
-        env=json.loads(row["env"]) if row["env"] else {},
+        env=_parsed(row["env"]) if row["env"] else {},
         timeout=row["timeout"],
         worker=row["worker"],
         started_at=row["started_at"],
@@ -89,7 +88,7 @@ def attempt_from(row: sqlite3.Row) -> Attempt:
         max_rss_bytes=row["max_rss_bytes"],
         log_offset=row["log_offset"],
         log_bytes=row["log_bytes"],
-        leftover=tuple(json.loads(row["leftover"])) if row["leftover"] else (),
+        leftover=tuple(_parsed(row["leftover"])) if row["leftover"] else (),
     )
 
 
@@ -111,6 +110,12 @@ def running_attempt(row: sqlite3.Row) -> Attempt:
         log_bytes=None,
         leftover=(),
     )
+
+
+def _parsed(text: str) -> Any:
+    import json
+
+    return json.loads(text)
 
 
 def _time(micros: int | None) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import chain
@@ -97,7 +96,7 @@ class SQLiteStore:
 
     def states(self, ids: Collection[str]) -> dict[str, str]:
         # SQLite ends a text of JSON at a NUL: "a\0" would be found as "a".
-        known = json.dumps(list(filter(is_job_id, ids)))
+        known = _json(list(filter(is_job_id, ids)))
         return dict(tuple(row) for row in self._read("states_of", {"ids": known}))
 
     def counts(self) -> dict[str, int]:
@@ -120,7 +119,7 @@ class SQLiteStore:
             for job_id, state in states.items():
                 if state not in (PENDING, PROCESSING, CANCELLED):
                     raise Conflict(f"job {job_id} has ended already: it is {state}")
-            values = {"ids": json.dumps(list(states)), "now": now}
+            values = {"ids": _json(list(states)), "now": now}
             connection.execute(self._sql["cancel_running"], values)
             connection.execute(self._sql["cancel_waiting"], values)
         return [job_id for job_id, state in states.items() if state == PROCESSING]
@@ -128,7 +127,7 @@ class SQLiteStore:
     def revive(self, ids: Sequence[str] | None, states: Sequence[str], now: int) -> list[str]:
         with self._connections.transaction() as connection:
             if ids is None:
-                chosen = [row["id"] for row in self._read("ids_in_states", {"states": json.dumps(list(states))})]
+                chosen = [row["id"] for row in self._read("ids_in_states", {"states": _json(list(states))})]
             else:
                 found = self._states_of_all(ids)
                 for job_id, state in found.items():
@@ -136,7 +135,7 @@ class SQLiteStore:
                         wanted = states[0] if len(states) == 1 else "ended"
                         raise Conflict(f"job {job_id} is {state}, not {wanted}")
                 chosen = list(found)
-            connection.execute(self._sql["revive"], {"ids": json.dumps(chosen), "now": now})
+            connection.execute(self._sql["revive"], {"ids": _json(chosen), "now": now})
         return chosen
 
     def _states_of_all(self, ids: Iterable[str]) -> dict[str, str]:
@@ -161,7 +160,7 @@ class SQLiteStore:
         return claim_from(row) if row else None
 
     def claims(self, workers: Collection[str] | None = None) -> list[Claim]:
-        names = None if workers is None else json.dumps(list(workers))
+        names = None if workers is None else _json(list(workers))
         return [claim_from(row) for row in self._read("claimed_by", {"workers": names})]
 
     def is_cancel_requested(self, claim: Claim) -> bool:
@@ -185,7 +184,7 @@ class SQLiteStore:
             "number": claim.number,
             "worker": claim.worker,
             "outcome": outcome.kind,
-            "leftover": json.dumps(outcome.leftover) if outcome.leftover else None,
+            "leftover": _json(outcome.leftover) if outcome.leftover else None,
             "state": verdict.state,
             "refund": 0 if verdict.charged else 1,
             "ended_at": ended_at,
@@ -225,7 +224,7 @@ class SQLiteStore:
 
     def forget_output(self, ids: Collection[str]) -> None:
         with self._connections.transaction() as connection:
-            connection.execute(self._sql["forget_output"], (json.dumps(list(ids)),))
+            connection.execute(self._sql["forget_output"], (_json(list(ids)),))
 
     def newest(self) -> int | None:
         rows = self._read("newest")
@@ -255,6 +254,12 @@ def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLi
     return store
 
 
+def _json(value: object) -> str:
+    import json  # a command that needs none starts faster without
+
+    return json.dumps(value)
+
+
 def _distinct(ids: Iterable[str]) -> set[str]:
     seen: set[str] = set()
     for job_id in ids:
@@ -271,7 +276,7 @@ def _row(job: NewJob, seq: int, spare_id: str, now: int, max_retries: int) -> di
         "id": job.id if job.id is not None else spare_id,
         "command": job.command,
         "cwd": job.cwd,
-        "env": json.dumps(dict(job.env)) if job.env else None,
+        "env": _json(dict(job.env)) if job.env else None,
         "timeout": job.timeout,
         "max_retries": max_retries if job.max_retries is None else job.max_retries,
         "lane": READY if starts_at is None or starts_at <= now else SCHEDULED,
