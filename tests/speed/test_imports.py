@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli.program import environment
@@ -33,21 +34,26 @@ print(*sys.modules, file=sys.stderr)
 """
 
 
-def imported(home: Path, does: str, *arguments: str) -> set[str]:
+def imported(does: str, *arguments: str, **options: Any) -> set[str]:
     """The modules that a program has imported by its end."""
     command = [sys.executable, "-c", SCRIPT.format(does), *arguments]
-    done = subprocess.run(command, cwd=home, env=environment(), capture_output=True, text=True, check=True)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, **options)
     return set(done.stderr.splitlines()[-1].split())
 
 
+@pytest.fixture(scope="module")
+def base() -> set[str]:
+    """What no command can do without."""
+    return imported("import click, sqlite3")
+
+
 @pytest.mark.parametrize("arguments", MOST, ids=" ".join)
-def test_a_command_imports_only_what_it_needs(tmp_path: Path, arguments: tuple[str, ...]) -> None:
+def test_a_command_imports_only_what_it_needs(tmp_path: Path, base: set[str], arguments: tuple[str, ...]) -> None:
     queue = Queue.init(tmp_path / "queuectl.db")
     queue.enqueue("true")
     queue.close()
     most, also = MOST[arguments]
-    base = imported(tmp_path, "import click, sqlite3")
-    more = imported(tmp_path, "from queuectl.cli import run; run(sys.argv[1:])", *arguments) - base
+    more = imported("from queuectl.cli import run; run(sys.argv[1:])", *arguments, cwd=tmp_path) - base
     strangers = {name for name in more if name.split(".")[0] not in {"queuectl", "click", *also}}
     assert not strangers, "a start takes longer with these: import them where they are used"
     own = sorted(name for name in more if name.split(".")[0] == "queuectl")
