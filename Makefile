@@ -43,7 +43,7 @@ lint: $(STAMP) ## style, types, and the layers of the modules
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
-	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive queuectl scripts bin/docker-entrypoint
+	@$(BIN)/bandit --quiet --configfile pyproject.toml --recursive queuectl scripts bench bin/docker-entrypoint
 
 CHAOS_S ?= 60
 SEED ?=
@@ -59,6 +59,14 @@ cover: $(STAMP) ## which lines the suite runs, workers and commands included
 	@$(BIN)/coverage run -m pytest -n $(WORKERS) $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
+
+$(VENV)/made-bench: $(STAMP)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	@touch $@
+
+.PHONY: bench
+bench: $(VENV)/made-bench ## measure how fast it is (some minutes; wants an idle machine), into bench/results
+	@$(BIN)/python bench
 
 .PHONY: picture
 picture: $(STAMP) ## draw docs/terminal.svg from a real run
