@@ -48,6 +48,9 @@ def main() -> int:
             missing.append(f"{row.ROW}: {error}")
             print(f"not measured: {missing[-1]}", flush=True)
             continue
+        except KeyboardInterrupt:
+            missing.append(f"{row.ROW} and what comes after it: the run was interrupted")
+            break
         figures += found.figures
         series |= found.series
         missing += found.missing

@@ -26,7 +26,7 @@ QUEUECTL = str(Path(sys.executable).with_name("queuectl"))
 
 WORKERS = 4
 PREFIX = "queuectl-bench-"
-PATIENCE = 300.0
+PATIENCE = 100.0
 """Seconds until something that is measured counts as hanging."""
 
 ENVIRONMENT = {

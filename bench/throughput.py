@@ -32,8 +32,8 @@ from measure import (
 )
 
 ROW = "throughput"
-HERE = Path(__file__).parent
-PEERS = {"GNU parallel": "parallel", "task-spooler": "tsp", "Huey": "huey"}
+HERE = Path(__file__).resolve().parent
+PROGRAMS = {"GNU parallel": "parallel", "task-spooler": "tsp"}
 
 
 def xargs(jobs: int) -> float:
@@ -73,7 +73,7 @@ def huey(jobs: int) -> float:
     with scratch() as directory:
         database = str(directory / "huey.db")
         environment = {**ENVIRONMENT, "HUEY_DATABASE": database}
-        run(PYTHON, "huey_tasks.py", str(jobs), env=environment, cwd=HERE)
+        run(PYTHON, "-c", f"import huey_tasks; huey_tasks.fill({jobs})", env=environment, cwd=HERE)
         consumer = str(Path(sys.executable).with_name("huey_consumer"))
         command = (PYTHON, consumer, "huey_tasks.huey", "-w", str(WORKERS), "-k", "process", "-q")
         connection = sqlite3.connect(database)
@@ -94,16 +94,21 @@ def huey(jobs: int) -> float:
 
 def measure(scale: Scale) -> Measured:
     jobs, peer_jobs = scale.of(3_000, 60), scale.of(1_000, 40)
+    few_peer_jobs = scale.of(500, 40)
     found = Measured()
     contenders: dict[str, Callable[[], float]] = {
         "xargs": lambda: xargs(jobs),
         "process": lambda: drained_rate(jobs, "process"),
         "thread": lambda: drained_rate(jobs, "thread"),
     }
-    peers: dict[str, Callable[[int], float]] = {"GNU parallel": parallel, "task-spooler": task_spooler, "Huey": huey}
+    peers: dict[str, Callable[[], float]] = {
+        "GNU parallel": lambda: parallel(few_peer_jobs),
+        "task-spooler": lambda: task_spooler(few_peer_jobs),
+        "Huey": lambda: huey(peer_jobs),
+    }
     for name, peer in peers.items():
-        if importlib.util.find_spec("huey") if name == "Huey" else is_installed(PEERS[name]):
-            contenders[name] = lambda peer=peer: peer(peer_jobs)  # type: ignore[misc]
+        if importlib.util.find_spec("huey") if name == "Huey" else is_installed(PROGRAMS[name]):
+            contenders[name] = peer
         else:
             found.lacks(f"{ROW}: {name} is not installed")
     taken = by_turns(scale.turns, contenders)
