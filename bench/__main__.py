@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -44,7 +45,7 @@ def main() -> int:
         started = time.monotonic()
         try:
             found = row.measure(scale)
-        except Unmeasured as error:
+        except (Unmeasured, subprocess.TimeoutExpired) as error:
             missing.append(f"{row.ROW}: {error}")
             print(f"not measured: {missing[-1]}", flush=True)
             continue

@@ -69,7 +69,7 @@ def rate_among_ended(queue: Queue, jobs: int) -> float:
 
 def measure(scale: Scale) -> Measured:
     jobs = scale.of(2_000, 80)
-    backlogs = [scale.of(each, each // 1_000) for each in (10_000, 100_000, 500_000)]
+    backlogs = [scale.of(each, each // 1_000) for each in (50_000, 500_000)]
     ended, scheduled = scale.of(1_000_000, 1_000), scale.of(100_000, 100)
     found = Measured()
     with contextlib.ExitStack() as stack:

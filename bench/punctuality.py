@@ -10,8 +10,8 @@ from latency import Bell
 from measure import Measured, Scale, Unmeasured, at_most, by_turns, fresh_queue, main, number, quantile, workers
 
 ROW = "punctuality"
-FIRST = 1.0
-APART = 0.05
+FIRST = 0.7
+APART = 0.03
 """Seconds to the first due time, and between two."""
 
 
@@ -40,7 +40,7 @@ def milliseconds(time: str | None) -> float:
 
 
 def measure(scale: Scale) -> Measured:
-    jobs = scale.of(70, 4)
+    jobs = scale.of(60, 4)
     found = Measured()
     samples: dict[str, list[list[float]]] = {"process": [], "thread": []}
 
