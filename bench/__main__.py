@@ -89,8 +89,7 @@ def write(
     lacking = "".join(f"\n- Not measured: {each}" for each in missing)
     text = f"# Results\n\n{taken}\n{lacking and lacking + chr(10)}\n{report.full_table(figures)}\n"
     (RESULTS / "results.md").write_text(text)
-    machine = {name: value for name, value in facts.items() if name != "load before"}
-    short = f"{report.short_table(figures)}\n\nTaken on {day}: {report.in_one_line(machine)}."
+    short = f"{report.short_table(figures)}\n\nTaken on {day}, {turns} turns: {report.in_one_line(facts)}."
     report.put_between_marks(HERE.parent / "README.md", short)
     if "backlog" in series:
         report.draw_throughput(series, RESULTS / "throughput.svg")
