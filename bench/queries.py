@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import statistics
 import sys
 from collections.abc import Callable
 
 from measure import QUEUECTL, Measured, Scale, at_most, build, by_turns, fresh_queue, main, rate, run, seconds
 
 ROW = "queries"
+RUNS = 3
+"""Runs of each command a turn; their median is the turn's."""
 DEAD = 1_000
 """``dlq list`` prints every one of them."""
 
@@ -32,7 +35,9 @@ def measure(scale: Scale) -> Measured:
         for command in commands.values():
             run(*command)
         contenders: dict[str, Callable[[], float]] = {
-            name: lambda command=command: seconds(lambda: run(*command))  # type: ignore[misc]
+            name: lambda command=command: statistics.median(  # type: ignore[misc]
+                seconds(lambda: run(*command)) for _ in range(scale.of(RUNS, 1))
+            )
             for name, command in commands.items()
         }
         taken = by_turns(scale.turns, contenders)
