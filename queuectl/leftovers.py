@@ -67,6 +67,8 @@ def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: C
             rescued += 1
             came_to = "crashed" if outcome.kind == CRASHED else f"had ended ({outcome.kind})"
             logger.warning("job %s: attempt %d %s: %s", claim.id, claim.number, came_to, why)
+            for name in outcome.leftover:
+                logger.error("job %s left a process that cannot be ended: %s", claim.id, name)
     return rescued
 
 

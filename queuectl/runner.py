@@ -211,7 +211,7 @@ class _Attempt:
         self._wait_for_first_process()
         # What comes from now on may hasten the end; it does not change what it was.
         self.ended_by = self.order
-        if self.order is not None or self.timed_out:
+        if self.timed_out or (self.order is not None and self.order.gently):
             self._end_gently()
         leftover = self._end_at_once()
         self.log.keep_below(self.task.log_max_bytes)

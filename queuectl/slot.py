@@ -19,7 +19,8 @@ from queuectl.processes import Process
 
 _SIZE = 4096
 """A page: a write within it reaches the file whole or not at all, whenever we are killed."""
-_SHORT = 256
+_SHORT, _SHORTER, _FEW = 256, 80, 8
+"""Letters of a reason, letters of a name, and names: what is noted of an outcome that is too long."""
 
 
 class Running(NamedTuple):
@@ -99,7 +100,11 @@ class Slot:
         """Note that nothing of the attempt is left, and how it ended."""
         told = outcome._asdict()
         if len(json.dumps(told)) > _SIZE // 2:
-            told = {**told, "reason": (outcome.reason or "")[:_SHORT] or None, "leftover": ()}
+            told = {
+                **told,
+                "reason": (outcome.reason or "")[:_SHORT] or None,
+                "leftover": [name[:_SHORTER] for name in outcome.leftover[:_FEW]],
+            }
         # A file system that copies what it writes may have no room for it. Then the worker alone knows.
         with contextlib.suppress(OSError):
             self._note(self._noted._replace(pid=0, started=0, outcome=told, ended_at=ended_at))

@@ -13,7 +13,7 @@ from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.errors import WaitTimeout
-from queuectl.model import CANCELLED, COMPLETED, SIGNALED, TIMED_OUT, Job
+from queuectl.model import CANCELLED, COMPLETED, FAILED, SIGNALED, TIMED_OUT, Job
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -101,7 +101,8 @@ def exit_code(job: Job) -> int:
         return TIMED_OUT_CODE
     if job.outcome == SIGNALED and job.signal:
         return 128 + job.signal
-    return job.exit_code or CRASHED_CODE
+    # What crashed may have had an exit code, too: that of its last moments, while it was ended.
+    return (job.exit_code if job.outcome == FAILED else None) or CRASHED_CODE
 
 
 _HINT_AFTER = 1.0

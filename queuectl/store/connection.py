@@ -6,11 +6,12 @@ import itertools
 import os
 import sqlite3
 import threading
-from types import TracebackType
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from queuectl.errors import StoreError
 from queuectl.store import forks, schema
-from queuectl.store.failures import explain, spoils_connection
+from queuectl.store.failures import explained, spoils_connection
 
 Identity = tuple[int, int]
 
@@ -33,20 +34,44 @@ class Connections:
         self._local = threading.local()
         self._numbers = itertools.count()
 
-    def using(self) -> _Use:
+    @contextmanager
+    def using(self) -> Iterator[sqlite3.Connection]:
         """This thread's connection, for as long as the block runs. Errors of SQLite become ``StoreError``.
 
         Raises :class:`StoreError` when the file at the path is no longer the one that was opened.
         """
-        return _Use(self, None)
+        with forks.held_off(), explained(self.path):
+            try:
+                yield self._get()
+            except (sqlite3.Error, UnicodeDecodeError) as error:
+                if spoils_connection(error):
+                    self._close_opened()
+                raise
 
-    def transaction(self) -> _Use:
+    @contextmanager
+    def transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that holds the write lock from its start; rolled back when the block raises."""
-        return _Use(self, "BEGIN IMMEDIATE")
+        with self._within("BEGIN IMMEDIATE") as connection:
+            yield connection
 
-    def snapshot(self) -> _Use:
+    @contextmanager
+    def snapshot(self) -> Iterator[sqlite3.Connection]:
         """A read of one moment."""
-        return _Use(self, "BEGIN")
+        with self._within("BEGIN") as connection:
+            yield connection
+
+    @contextmanager
+    def _within(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with self.using() as connection:
+            # An interrupt may come right after the lock was taken: nothing must stand outside of this block.
+            try:
+                connection.execute(begin)
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                raise
 
     def version(self) -> int:
         """Changes whenever something was changed, through this thread's connection or another."""
@@ -58,21 +83,17 @@ class Connections:
 
     def close(self) -> None:
         """Close this thread's connection. Whatever lies at the path when it is used next is the database."""
-        forks.enter()
-        try:
-            self.close_opened()
+        with forks.held_off():
+            self._close_opened()
             self._local.__dict__.clear()
-        finally:
-            forks.leave()
 
-    def close_opened(self) -> None:
+    def _close_opened(self) -> None:
         """Have the next use open a connection anew, to the same file."""
         opened: forks.Opened | None = getattr(self._local, "opened", None)
         if opened is not None and opened.pid == os.getpid():
             opened.close()
 
-    def get(self) -> sqlite3.Connection:
-        """This thread's connection, which no fork may come across."""
+    def _get(self) -> sqlite3.Connection:
         opened: forks.Opened | None = getattr(self._local, "opened", None)
         if opened is not None and opened.is_closed:
             opened = None
@@ -116,65 +137,6 @@ class Connections:
             connection.close()
             raise
         return connection, before
-
-
-class _Use:
-    """A block that uses a connection: nothing is forked meanwhile, and errors are explained.
-
-    One object and not a few nested generators: several of these are made for every job.
-    """
-
-    __slots__ = ("_begin", "_connection", "_connections")
-
-    def __init__(self, connections: Connections, begin: str | None) -> None:
-        self._connections = connections
-        self._begin = begin
-        self._connection: sqlite3.Connection | None = None
-
-    def __enter__(self) -> sqlite3.Connection:
-        forks.enter()
-        # An interrupt may come right after the lock was taken: nothing must stand outside of this block.
-        try:
-            self._connection = self._connections.get()
-            if self._begin is not None:
-                self._connection.execute(self._begin)
-            return self._connection  # noqa: TRY300  # within: see above
-        except BaseException as error:
-            self._leave(error)
-            raise
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None and self._begin is not None and self._connection is not None:
-            try:
-                self._connection.execute("COMMIT")
-            except BaseException as failure:
-                self._leave(failure)
-                raise
-        self._leave(error)
-
-    def _leave(self, error: BaseException | None) -> None:
-        """Give the connection back; raises what an error of SQLite means."""
-        try:
-            if error is not None:
-                self._give_up(error)
-        finally:
-            forks.leave()
-
-    def _give_up(self, error: BaseException) -> None:
-        if self._begin is not None and self._connection is not None:
-            try:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
-            except sqlite3.ProgrammingError:
-                pass  # a block within this one met an error that spoils a connection, and closed it
-            except sqlite3.Error as failure:
-                error = failure
-        if isinstance(error, (sqlite3.Error, UnicodeDecodeError)):
-            if spoils_connection(error):
-                self._connections.close_opened()
-            raise explain(error, self._connections.path) from error
 
 
 def file_identity(path: str) -> Identity | None:

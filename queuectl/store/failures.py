@@ -39,8 +39,11 @@ def explained(path: str) -> Iterator[None]:
     """Turn an error of SQLite into a :class:`StoreError` that names the database and the reason."""
     try:
         yield
-    except (sqlite3.Error, UnicodeDecodeError) as error:
+    except sqlite3.Error as error:
         raise explain(error, path) from error
+    except UnicodeDecodeError as error:
+        # Damage that SQLite quotes in its own message.
+        raise StoreError(f"the database {path} {DAMAGED}") from error
 
 
 def spoils_connection(error: Exception) -> bool:
@@ -52,10 +55,8 @@ def spoils_connection(error: Exception) -> bool:
     return any(sign in said for sign, _ in _SPOILING)
 
 
-def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> StoreError:
+def explain(error: sqlite3.Error, path: str) -> StoreError:
     """The :class:`StoreError` that says what SQLite's error means for the database at ``path``."""
-    if isinstance(error, UnicodeDecodeError):  # damage that SQLite quotes in its own message
-        return StoreError(f"the database {path} {DAMAGED}")
     said = str(error).lower()
     for sign, reason in (*_PASSING, *_SPOILING):
         if sign in said:

@@ -13,6 +13,8 @@ import os
 import sqlite3
 import threading
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class Opened:
@@ -88,6 +90,11 @@ os.register_at_fork(
 )
 
 
-enter = _gate.enter
-"""From now until :func:`leave`, no fork happens: a connection is used. Calls may be nested."""
-leave = _gate.leave
+@contextmanager
+def held_off() -> Iterator[None]:
+    """No fork happens while the block runs: here connections are used."""
+    _gate.enter()
+    try:
+        yield
+    finally:
+        _gate.leave()

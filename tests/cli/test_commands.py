@@ -147,6 +147,7 @@ OUTCOMES: list[tuple[str, dict[str, Any], int]] = [
     ("timed_out", {"exit_code": 3}, 124),
     ("crashed", {}, 125),
     ("crashed", {"signal": 9}, 125),
+    ("crashed", {"exit_code": 7}, 125),
     ("not_started", {"reason": "no such directory"}, 125),
     ("cancelled", {"signal": 15}, 143),
 ]

@@ -78,6 +78,16 @@ def test_now_means_now(farm: Farm, mode: str) -> None:
     assert_all_gone(farm)
 
 
+def test_now_asks_nobody_first(farm: Farm, mode: str) -> None:
+    farm.queue.enqueue("trap 'echo asked; exit 9' TERM; echo up; sleep 600 & wait", id="j")
+    farm.start(1, mode)
+    log = Path(farm.home.log("j"))
+    eventually(lambda: log.exists() and log.read_text() == "up\n")
+    farm.stop("--now")
+    assert log.read_text() == "up\n"
+    assert farm.queue.attempts("j")[0].outcome == "released"
+
+
 def test_nothing_to_stop(farm: Farm) -> None:
     done = farm.run("worker-stop")
     assert done.returncode == 0
