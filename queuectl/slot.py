@@ -99,23 +99,26 @@ class Slot:
     def ended(self, outcome: Outcome, ended_at: int) -> None:
         """Note that nothing of the attempt is left, and how it ended."""
         told = outcome._asdict()
-        if len(json.dumps(told)) > _SIZE // 2:
+        text = json.dumps(told)
+        if len(text) > _SIZE // 2:
             told = {
                 **told,
                 "reason": (outcome.reason or "")[:_SHORT] or None,
                 "leftover": [name[:_SHORTER] for name in outcome.leftover[:_FEW]],
             }
+            text = json.dumps(told)
         # A file system that copies what it writes may have no room for it. Then the worker alone knows.
         with contextlib.suppress(OSError):
-            self._note(self._noted._replace(pid=0, started=0, outcome=told, ended_at=ended_at))
+            self._note(self._noted._replace(pid=0, started=0, outcome=told, ended_at=ended_at), text)
 
-    def _note(self, running: Running) -> None:
+    def _note(self, running: Running, outcome: str | None = None) -> None:
+        """Write what runs; ``outcome`` is the text of its outcome, where somebody has it already."""
         self._noted = running
         # Three times a job: a general encoder would take longer than the write.
-        outcome = "null" if running.outcome is None else json.dumps(running.outcome)
         text = (
             f'{{"pid": {running.pid}, "not_before": {running.not_before}, "started": {running.started}, '
-            f'"seq": {running.seq}, "number": {running.number}, "log_offset": {running.log_offset}, {self._here}, "outcome": {outcome}, "ended_at": {running.ended_at}}}'
+            f'"seq": {running.seq}, "number": {running.number}, "log_offset": {running.log_offset}, {self._here}, '
+            f'"outcome": {outcome or json.dumps(running.outcome)}, "ended_at": {running.ended_at}}}'
         )
         os.pwrite(self._descriptor, text.encode().ljust(_SIZE), 0)
 
