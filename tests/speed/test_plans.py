@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from steps import steps_of
 
 from queuectl import Queue
 from queuectl.store import queries
@@ -139,23 +140,6 @@ def store(path: Path) -> Iterator[SQLiteStore]:
     opened = SQLiteStore(str(path), 30)
     yield opened
     opened.close()
-
-
-def steps_of(store: SQLiteStore, look: Callable[[SQLiteStore], object]) -> int:
-    """How many steps SQLite's machine takes for a look, in tens."""
-    steps = 0
-
-    def count() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
-
-    with store._connections.using() as connection:
-        connection.set_progress_handler(count, 10)
-    look(store)
-    with store._connections.using() as connection:
-        connection.set_progress_handler(None, 0)
-    return steps
 
 
 def test_more_jobs_make_no_look_longer(path: Path, store: SQLiteStore) -> None:

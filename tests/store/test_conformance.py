@@ -12,8 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from farm import eventually
 from store.backends import T0, Backend, add, after, claim, fail_to_death, finish, job, micros
-from unit.support import Child, eventually, in_threads
+from unit.support import Child, in_threads
 
 from queuectl import Conflict, NoSuchJob
 from queuectl.clock import SECOND, iso

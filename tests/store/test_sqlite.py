@@ -15,8 +15,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from farm import IS_ROOT
+from steps import steps_of
 from store.backends import T0, add, after, claim, finish
-from unit.support import IS_ROOT, Child, in_child, in_threads, unprivileged_directory
+from unit.support import Child, in_child, in_threads, unprivileged_directory
 
 from queuectl import Conflict, NoSuchQueue, Queue, QueueError, StoreBusy, StoreError
 from queuectl.home import at
@@ -632,23 +634,18 @@ def work_of_a_claim(path: Path, ended: int) -> int:
     )
     store = SQLiteStore(str(path), 30)
     add(store, *(f"a{number}" for number in range(20)))
-    steps = 0
 
-    def count() -> int:
-        nonlocal steps
-        steps += 1
-        return 0
+    def work(store: SQLiteStore) -> None:
+        got = store.claim("w", T0)
+        for _ in range(10):
+            assert got is not None
+            recorded, got = store.finish(got, Outcome("succeeded"), judge("succeeded", 1, 1, 2, 9), T0, T0, "w")
+            assert recorded
+            store.next_due()
+            store.is_drained(T0)
+            store.claims(["w"])
 
-    with store._connections.using() as connection:
-        connection.set_progress_handler(count, 10)
-    got = store.claim("w", T0)
-    for _ in range(10):
-        assert got is not None
-        recorded, got = store.finish(got, Outcome("succeeded"), judge("succeeded", 1, 1, 2, 9), T0, T0, "w")
-        assert recorded
-        store.next_due()
-        store.is_drained(T0)
-        store.claims(["w"])
+    steps = steps_of(store, work)
     store.close()
     return steps
 

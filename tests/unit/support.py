@@ -1,4 +1,4 @@
-"""What the tests of the foundations share: conditions with a deadline, a clock to turn, children."""
+"""What the tests of the foundations share: a clock to turn, children, threads."""
 
 from __future__ import annotations
 
@@ -8,29 +8,14 @@ import shutil
 import signal
 import tempfile
 import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+
+from farm import IS_ROOT, NOBODY, PATIENCE
 
 from queuectl import Queue
 from queuectl.clock import SECOND, Clock
-
-PATIENCE = 30.0
-"""Seconds until a condition counts as never coming true. It only decides how long a failure takes."""
-
-IS_ROOT = os.geteuid() == 0
-NOBODY = 65534
-
-
-def eventually(condition: Callable[[], Any], what: str = "") -> Any:
-    """Wait until a condition holds, and return its value; fail loudly at the deadline."""
-    deadline = time.monotonic() + PATIENCE
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"did not come true in {PATIENCE:g} s: {what or condition}"
-        time.sleep(0.005)
-    return value
 
 
 class HandClock(Clock):
