@@ -177,7 +177,8 @@ def test_what_a_reboot_left_names_no_stranger(farm: Farm, stranger: subprocess.P
     eventually(lambda: is_up(farm, "j"))
     (worker,) = farm.workers()
     slot = Path(farm.home.slot("worker-1"))
-    note = json.loads(slot.read_text())
+    # The job may have begun before its worker has noted its PID; and to kill 0 is to kill ourselves.
+    note = eventually(lambda: (noted := json.loads(slot.read_text()))["pid"] and noted, "the job's process is noted")
     os.kill(supervisor, signal.SIGSTOP)
     os.kill(worker, signal.SIGKILL)
     os.kill(supervisor, signal.SIGKILL)
