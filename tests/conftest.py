@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from farm import IS_ROOT, NOBODY, Farm
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts us in the background has us, and all whom we start, ignore it: «make test &».
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
