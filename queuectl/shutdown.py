@@ -17,6 +17,8 @@ from queuectl.stopping import Request, write_request
 _NAME_PATIENCE = 1.0
 """Seconds in which a start names itself in the PID file after it took the lock."""
 _STOP_MARGIN = 20.0
+_EXIT_PATIENCE = 2.0
+"""Seconds that a supervisor which has let go of its lock gets to be gone; it may be part of a longer lived program."""
 _PAUSE = 0.02
 
 
@@ -44,6 +46,7 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
     if _wait_until(is_gone, patience):
         identity = pidfile.read(home.supervisor_pid)
         if identity is None or identity != meant or not identity.is_here:
+            _wait_until(lambda: meant is None or not meant.lives, _EXIT_PATIENCE)
             return True
         # It left its PID file: it died, and what its workers ran may not be gone yet.
     else:

@@ -50,7 +50,7 @@ class Stage:
         )
         self.farm.queue.enqueue("\n".join(lines), id=name, cwd=str(self.farm.directory), **options)
 
-    def launch(self, *arguments: str, point: Point | None = None, where: str = "launched", **options: bool) -> Command:
+    def launch(self, *arguments: str, point: Point | None = None, where: str = "launched", **options: int) -> Command:
         """Start ``worker-run``, or what ``arguments`` say, which dies at a point once the bait is there."""
         trap = None
         if point is not None:

@@ -6,6 +6,7 @@ Each time the next start puts right what is left, and runs again what was runnin
 from __future__ import annotations
 
 import json
+import os
 import signal
 from collections.abc import Iterator
 
@@ -36,6 +37,11 @@ def add_sleeper(stage: Stage, before: str = "") -> None:
 
 def await_sleeper(stage: Stage) -> None:
     eventually(lambda: stage.told("sleeper 1 begins"))
+
+
+def is_stopped(pid: int) -> bool:
+    with open(f"/proc/{pid}/stat") as file:
+        return file.read().rpartition(")")[2].split()[0] == "T"
 
 
 def start_again(stage: Stage) -> None:
@@ -229,6 +235,23 @@ def test_in_a_stop(stage: Stage, name: str) -> None:
     first, *later = stage.outcomes("sleeper")
     assert first in ("crashed", "released")
     assert later == ["succeeded"]
+
+
+@pytest.mark.parametrize("mode", ["process"])
+def test_a_stop_is_over_when_the_supervisor_is_gone(stage: Stage) -> None:
+    """That it let go of its lock is not enough: it may take a while to end, and would be found in a list."""
+    stage.add_job("one")
+    workers = stage.launch(point=Point("queuectl.launch", "_supervise"), signal=signal.SIGSTOP)
+    eventually(lambda: stage.farm.queue.get("one").ended)
+    stage.bait.touch()
+    stopping = stage.farm.launch("worker-stop")
+    eventually(lambda: is_stopped(workers.process.pid or 0))
+    assert not control.is_running(stage.farm.home)
+    stopping.process.join(0.3)
+    assert stopping.process.exitcode is None
+    os.kill(workers.process.pid or 0, signal.SIGCONT)
+    assert stopping.wait().returncode == 0
+    assert workers.wait().returncode == 0
 
 
 # --- all at one stroke

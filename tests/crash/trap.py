@@ -1,4 +1,4 @@
-"""Kill one process of queuectl, once, where a function of its own is entered or left.
+"""Kill one process of queuectl, or stop it, once, where a function of its own is entered or left.
 
 A profiler's hook does it, so that the program has no places made for tests, and every function is one.
 """
@@ -18,8 +18,9 @@ class Trap:
     """A function, and what happens when it is entered (``call``) or left (``return``).
 
     ``where`` is ``launched`` for the process that is launched, which is the supervisor of ``worker-run``,
-    or ``below`` for all that descends from it. It kills itself, or, ``with_supervisor``, both at one stroke.
-    The trap is set as long as the file ``bait`` exists; it is removed at the kill, so that there is one only.
+    or ``below`` for all that descends from it. It kills itself, or, ``with_supervisor``, both at one stroke, or
+    else sends itself another ``signal``. The trap is set as long as the file ``bait`` exists; it is removed then,
+    so that there is one only.
     """
 
     where: str
@@ -28,6 +29,7 @@ class Trap:
     function: str
     bait: str
     with_supervisor: bool = False
+    signal: int = signal.SIGKILL
 
     def set(self) -> None:
         """Have this process, and those that it forks, fall into the trap."""
@@ -46,7 +48,7 @@ class Trap:
                 return
             if self.with_supervisor:
                 os.kill(launched, signal.SIGKILL)
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.signal)
 
         threading.setprofile(look)
         sys.setprofile(look)
