@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from queuectl import files, settings, wake
@@ -108,11 +108,22 @@ class Queue:
 
     def add_many(self, jobs: Iterable[Mapping[str, Any]]) -> list[str]:
         """As :meth:`enqueue_many`, but returns the ids alone."""
-        checked = _checked(jobs)
+        return list(self._add(list(_checked(list(jobs)))))
+
+    def add_checked(self, jobs: Iterable[NewJob]) -> Collection[str]:
+        """Add jobs that were checked, all or none, and return their ids. Of any number, few are in memory at a time.
+
+        What ``jobs`` raises goes on; nothing is added then, and no queue is made.
+        """
+        from queuectl.spool import Spool
+
+        return self._add(Spool(jobs))
+
+    def _add(self, jobs: Collection[NewJob]) -> Collection[str]:
         self.make()
-        if not checked:
-            return []
-        added = self._store().add(checked, self._clock.now(), self.settings.max_retries)
+        if not jobs:
+            return ()
+        added = self._store().add(jobs, self._clock.now(), self.settings.max_retries)
         wake.workers(self.home, len(added))
         return added
 
@@ -205,15 +216,12 @@ class Queue:
         return self._opened
 
 
-def _checked(jobs: Iterable[Mapping[str, Any]]) -> list[NewJob]:
-    """Check every job before any is added; an error says which one it is about."""
-    entries = list(jobs)
-    checked = []
+def _checked(entries: Sequence[Mapping[str, Any]]) -> Iterator[NewJob]:
+    """Each as a job; an error says which one it is about."""
     for number, fields in enumerate(entries, 1):
         try:
-            checked.append(new_job(fields))
+            yield new_job(fields)
         except InvalidInput as error:
             raise InvalidInput(
                 f"job {number} of {len(entries)}: {error}" if len(entries) > 1 else str(error)
             ) from error
-    return checked

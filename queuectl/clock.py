@@ -20,7 +20,8 @@ MAX_DURATION = 100 * 365 * 86_400.0
 """The longest duration that is accepted, in seconds (a hundred years)."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-_LATEST = int((datetime(9999, 12, 31, tzinfo=timezone.utc) - EPOCH).total_seconds()) * SECOND
+LATEST = int((datetime(9999, 12, 31, tzinfo=timezone.utc) - EPOCH).total_seconds()) * SECOND
+"""The latest time that can be stored, in microseconds since the epoch."""
 
 # Compiled when they are used first, as re does: a command that reads no time starts faster without.
 _DURATION = r"(?ai)(\d+(?:\.\d*)?|\.\d+)\s*(|s|m|h|d)"
@@ -89,7 +90,7 @@ def timestamp(value: object, what: str = "time") -> int:
     except (ValueError, OverflowError) as error:
         raise InvalidInput(f"{what}: {shown(value)} is not a time: {error}") from error
     micros += int((fraction or "").ljust(6, "0")[:6])
-    if not 0 <= micros <= _LATEST:
+    if not 0 <= micros <= LATEST:
         raise InvalidInput(f"{what}: {shown(value)} is outside the years 1970 to 9999")
     return micros
 
@@ -111,7 +112,7 @@ def iso(micros: int | None) -> str | None:
 
 def after(now: int, delay: float) -> int:
     """The time ``delay`` seconds after ``now``, never beyond what can be printed."""
-    return min(now + round(delay * SECOND), _LATEST)
+    return min(now + round(delay * SECOND), LATEST)
 
 
 def human(duration: float) -> str:

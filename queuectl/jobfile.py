@@ -1,10 +1,12 @@
-"""Reading jobs and commands from files. All is read, and understood, before anything is done with it."""
+"""Reading jobs and commands from files. Whoever does something with them has read all of them before."""
 
 from __future__ import annotations
 
 import json
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, BinaryIO, NamedTuple, NoReturn
 
 from queuectl.errors import InvalidInput
@@ -20,90 +22,130 @@ class Entry(NamedTuple):
     """One job of a file, not yet checked, and where it stands: ``line 7``, or ``job 3``."""
 
     fields: Any
-    place: str
+    unit: str
+    number: int
+
+    @property
+    def place(self) -> str:
+        return f"{self.unit} {self.number}"
 
 
-def read_jobs(path: str) -> list[Entry]:
+def read_jobs(path: str) -> Iterator[Entry]:
     """The jobs of a file (``-`` is standard input): an object, an array, or one object a line.
 
-    Raises :class:`InvalidInput` for what is no such file, and for one without a job.
+    Lines are read as they are asked for. Raises :class:`InvalidInput` for what is no such file, and for
+    one without a job.
     """
-    shown = _shown(path)
-    text = _read_text(path, shown, None)
-    lines = text.split("\n")
-    first = next((number for number, line in enumerate(lines) if line.strip()), None)
-    if first is None:
-        raise InvalidInput(f"{shown}: holds no job")
-    if text.lstrip().startswith("["):
-        entries = [Entry(fields, f"job {number}") for number, fields in enumerate(_parse(text, shown, 1), 1)]
-        if not entries:
+    shown = shown_path(path)
+    with _opened(path) as file:
+        lines = _lines(file, shown)
+        first = next(((number, line) for number, line in lines if line.strip()), None)
+        if first is None:
             raise InvalidInput(f"{shown}: holds no job")
-        return entries
-    if _goes_on(lines[first]):
-        return [Entry(_parse(text, shown, 1), f"line {first + 1}")]
-    return [
-        Entry(_parse(line, shown, number), f"line {number}") for number, line in enumerate(lines, 1) if line.strip()
-    ]
+        number, line = first
+        if line.lstrip().startswith("["):
+            text = "\n".join((line, *(rest for _, rest in lines)))
+            entries = _parse(text, shown, number)
+            if not entries:
+                raise InvalidInput(f"{shown}: holds no job")
+            yield from (Entry(fields, "job", place) for place, fields in enumerate(entries, 1))
+        elif _goes_on(line):
+            text = "\n".join((line, *(rest for _, rest in lines)))
+            yield Entry(_parse(text, shown, number), "line", number)
+        else:
+            yield Entry(_parse(line, shown, number), "line", number)
+            for number, line in lines:
+                if line and not line.isspace():
+                    yield Entry(_parse(line, shown, number), "line", number)
 
 
 def read_command(path: str) -> str:
     """The command in a file (``-`` is standard input), without the line end that closes it."""
-    shown = _shown(path)
-    text = _read_text(path, shown, MAX_COMMAND_BYTES + 2)
+    shown = shown_path(path)
+    with _opened(path) as file:
+        # More would be refused anyhow, and a device may have no end.
+        content = _read(file, MAX_COMMAND_BYTES + 3)
+    text = _decoded(content, shown, 1)
+    if len(content) > MAX_COMMAND_BYTES + 2:
+        raise InvalidInput(
+            f"{shown}: holds a command of more than the {MAX_COMMAND_BYTES} bytes that a shell can be passed"
+        )
     command = text.rstrip("\n")
     if not command.strip():
         raise InvalidInput(f"{shown}: holds no command")
     return command
 
 
-def _shown(path: str) -> str:
+def shown_path(path: str) -> str:
+    """What errors call a file."""
     return "standard input" if path == STDIN else path
 
 
-def _read_text(path: str, shown: str, limit: int | None) -> str:
-    content = _read(path, shown, limit)
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InvalidInput(f"{shown}, line {line}: is not UTF-8 text") from error
-    if text.startswith("\ufeff"):
-        raise InvalidInput(f"{shown}: begins with a byte order mark: save it as plain UTF-8")
-    return text
-
-
-def _read(path: str, shown: str, limit: int | None) -> bytes:
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    """The file to read. Errors of reading become :class:`InvalidInput`."""
     if not path or "\0" in path:
         raise InvalidInput(f"{path!r} is not a file's path")
     try:
-        if path == STDIN:
-            if sys.stdin is None:
-                raise InvalidInput("standard input is closed")
-            return _read_all(sys.stdin.buffer, shown, limit)
-        with open(path, "rb", opener=_open) as file:
-            return _read_all(file, shown, limit)
+        if path != STDIN:
+            with open(path, "rb", opener=_open) as file:
+                yield file
+        elif sys.stdin is None:
+            raise InvalidInput("standard input is closed")
+        else:
+            yield sys.stdin.buffer
     except OSError as error:
-        raise InvalidInput(f"cannot read {shown}: {error.strerror or error}") from error
+        raise InvalidInput(f"cannot read {shown_path(path)}: {error.strerror or error}") from error
 
 
 def _open(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOCTTY)
 
 
-def _read_all(file: BinaryIO, shown: str, limit: int | None) -> bytes:
-    """Everything, but no more of an endless device than it takes to know that it is none of ours."""
+def _read(file: BinaryIO, size: int) -> bytes:
+    """So many bytes, or all there are: a pipe gives what it has."""
     content = bytearray()
-    while chunk := file.read(_CHUNK):
-        zero = chunk.find(b"\0")
-        if zero >= 0:
-            line = content.count(b"\n") + chunk.count(b"\n", 0, zero) + 1
-            raise InvalidInput(f"{shown}, line {line}: is binary (it holds a NUL byte)")
+    while len(content) < size and (chunk := file.read(size - len(content))):
         content += chunk
-        if limit is not None and len(content) > limit:
-            raise InvalidInput(
-                f"{shown}: holds a command of more than the {MAX_COMMAND_BYTES} bytes that a shell can be passed"
-            )
     return bytes(content)
+
+
+def _lines(file: BinaryIO, shown: str) -> Iterator[tuple[int, str]]:
+    """The numbers and the texts of lines."""
+    number = 1
+    unfinished: list[bytes] = []
+    while chunk := file.read(_CHUNK):
+        head, end, tail = chunk.rpartition(b"\n")
+        if end:
+            lines = _decoded(b"".join((*unfinished, head)), shown, number).split("\n")
+            yield from enumerate(lines, number)
+            number += len(lines)
+            unfinished = []
+        # An endless device would never come to a line's end.
+        _refuse_zeros(tail, shown, number)
+        unfinished.append(tail)
+    if last := b"".join(unfinished):
+        yield number, _decoded(last, shown, number)
+
+
+def _decoded(content: bytes, shown: str, line: int) -> str:
+    """Text that begins at a line's beginning."""
+    _refuse_zeros(content, shown, line)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line += content.count(b"\n", 0, error.start)
+        raise InvalidInput(f"{shown}, line {line}: is not UTF-8 text") from error
+    if line == 1 and text.startswith("\ufeff"):
+        raise InvalidInput(f"{shown}: begins with a byte order mark: save it as plain UTF-8")
+    return text
+
+
+def _refuse_zeros(content: bytes, shown: str, line: int) -> None:
+    zero = content.find(b"\0")
+    if zero >= 0:
+        line += content.count(b"\n", 0, zero)
+        raise InvalidInput(f"{shown}, line {line}: is binary (it holds a NUL byte)")
 
 
 def _goes_on(line: str) -> bool:
@@ -119,7 +161,7 @@ def _goes_on(line: str) -> bool:
 
 def _parse(text: str, shown: str, line: int) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise InvalidInput(f"{shown}, line {line + error.lineno - 1}: is not JSON: {error.msg}") from error
     except RecursionError as error:
@@ -146,3 +188,6 @@ def _whole(digits: str) -> int:
     if len(digits) > _LONGEST_NUMBER:
         raise InvalidInput(f"a number of {len(digits)} digits is too large")
     return int(digits)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_constant=_constant, parse_int=_whole)

@@ -7,7 +7,8 @@ off as text, a named tuple compiles when it is made.
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
@@ -38,6 +39,9 @@ MAX_RETRIES_LIMIT: Final = 1_000_000_000
 _JOB_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
 
+_NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
+
+
 class NewJob(NamedTuple):
     """A job that was checked and is ready to be added to a store.
 
@@ -54,7 +58,28 @@ class NewJob(NamedTuple):
     delay: float | None = None
     run_at: int | None = None
     timeout: float | None = None
-    env: Mapping[str, str] = MappingProxyType({})
+    env: Mapping[str, str] = _NO_VARIABLES
+
+
+class Added(Collection[str]):
+    """The ids of jobs that were added together, in their order. Takes no memory but that of the jobs.
+
+    Those to whom their user gave none have the number as their id that they got in the store: one after the
+    other, from ``first`` on.
+    """
+
+    def __init__(self, jobs: Collection[NewJob], first: int) -> None:
+        self._jobs = jobs
+        self._first = first
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[str]:
+        return (str(seq) if job.id is None else job.id for seq, job in enumerate(self._jobs, self._first))
+
+    def __contains__(self, job_id: object) -> bool:
+        return any(each == job_id for each in self)
 
 
 class Job(NamedTuple):
@@ -162,24 +187,25 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
     """
     if not isinstance(fields, Mapping):
         raise InvalidInput(f'a job is an object such as {{"command": "true"}}, not {shown(fields)}')
-    for key in fields:
-        if key not in _JOB_KEYS:
-            raise InvalidInput(f"unknown key {shown(key)} in a job (known: {', '.join(sorted(_JOB_KEYS))})")
+    if not fields.keys() <= _JOB_KEYS:
+        unknown = next(key for key in fields if key not in _JOB_KEYS)
+        raise InvalidInput(f"unknown key {shown(unknown)} in a job (known: {', '.join(sorted(_JOB_KEYS))})")
     given = {key: value for key, value in fields.items() if value is not None}
-    _check_fresh(given)
+    if not given.keys().isdisjoint(_FRESH_KEYS):
+        _check_fresh(given)
     run_at = _run_at(given)
     delay = seconds(given["delay"], "delay") if "delay" in given else None
     if delay is not None and run_at is not None:
         raise InvalidInput("delay and run_at exclude each other: give one of them")
     return NewJob(
-        id=job_id(given["id"]) if "id" in given else None,
-        command=command_line(given.get("command")),
-        cwd=working_directory(given.get("cwd")),
-        max_retries=retries(given["max_retries"]) if "max_retries" in given else None,
-        delay=delay,
-        run_at=run_at,
-        timeout=seconds(given["timeout"], "timeout") if "timeout" in given else None,
-        env=environment(given.get("env", {})),
+        command_line(given.get("command")),
+        working_directory(given.get("cwd")),
+        job_id(given["id"]) if "id" in given else None,
+        retries(given["max_retries"]) if "max_retries" in given else None,
+        delay,
+        run_at,
+        seconds(given["timeout"], "timeout") if "timeout" in given else None,
+        environment(given["env"]) if "env" in given else _NO_VARIABLES,
     )
 
 
@@ -212,18 +238,25 @@ def retries(value: object, what: str = "max_retries") -> int:
 
 def working_directory(value: object, what: str = "cwd") -> str:
     """The absolute path that a job runs in; the current directory when ``value`` is None."""
-    if value is not None and (not isinstance(value, (str, os.PathLike)) or not os.fspath(value)):
+    if value is None:
+        return _normal(_here(), what)
+    if not isinstance(value, (str, os.PathLike)) or not os.fspath(value):
         raise InvalidInput(f"{what}: {shown(value)} is not a directory's path")
-    path = os.fspath(value) if value is not None else ""
+    path = os.fspath(value)
     if isinstance(path, bytes):
         raise InvalidInput(f"{what}: {path!r} is not text")
-    if not os.path.isabs(path):
-        try:
-            path = os.path.join(os.getcwd(), path)
-        except OSError as error:
-            raise InvalidInput(
-                f"the current directory cannot be told ({error.strerror}): name one with --cwd"
-            ) from error
+    return _normal(path if os.path.isabs(path) else os.path.join(_here(), path), what)
+
+
+def _here() -> str:
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise InvalidInput(f"the current directory cannot be told ({error.strerror}): name one with --cwd") from error
+
+
+@lru_cache(maxsize=64)
+def _normal(path: str, what: str) -> str:
     return text(os.path.normpath(path), what)
 
 
@@ -244,10 +277,10 @@ def command_line(value: object, what: str = "command") -> str:
         raise InvalidInput("a job needs a command")
     if not isinstance(value, str):
         raise InvalidInput(f"{what}: {shown(value)} is not text")
-    if not value.strip():
+    if not value or value.isspace():
         raise InvalidInput(f"{what}: is empty")
-    size = len(text(value, what).encode())
-    if size > MAX_COMMAND_BYTES:
+    text(value, what)
+    if len(value) > MAX_COMMAND_BYTES // 4 and (size := len(value.encode())) > MAX_COMMAND_BYTES:
         raise InvalidInput(f"{what}: has {size} bytes, more than the {MAX_COMMAND_BYTES} that a shell can be passed")
     return value
 
@@ -278,7 +311,5 @@ def _check_fresh(given: Mapping[str, Any]) -> None:
 def _run_at(given: Mapping[str, Any]) -> int | None:
     if "run_at" in given and "next_run_at" in given:
         raise InvalidInput("run_at and next_run_at say the same: give one of them")
-    for key in ("run_at", "next_run_at"):
-        if key in given:
-            return timestamp(given[key], key)
-    return None
+    key = "run_at" if "run_at" in given else "next_run_at"
+    return timestamp(given[key], key) if key in given else None

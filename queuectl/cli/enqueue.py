@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,7 +16,6 @@ from queuectl.errors import InvalidInput
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
-    from queuectl.jobfile import Entry
 
 _STDIN = "-"
 _WHOLE_NUMBER = r"(?a)\s*[+-]?\d{1,30}\s*"
@@ -173,7 +172,7 @@ def cmd_enqueue(
     queue = app.queue()
     if job_file is not None:
         _say_that_stdin_is_read(job_file)
-        ids = _add_file(queue, job_file, options)
+        ids: Collection[str] = _add_file(queue, job_file, options)
     else:
         line = _command_line(command, command_file, argv)
         output.probe()
@@ -221,63 +220,58 @@ def _say_that_stdin_is_read(path: str) -> None:
         output.note("reading from the terminal; end with Ctrl-D")
 
 
-def _add_file(queue: Queue, path: str, options: Mapping[str, Any]) -> list[str]:
-    from queuectl.jobfile import read_jobs
+def _add_file(queue: Queue, path: str, options: Mapping[str, Any]) -> Collection[str]:
+    given = {key: value for key, value in options.items() if value is not None}
+    return queue.add_checked(_jobs_of(path, given))
 
-    entries = read_jobs(path)
+
+def _jobs_of(path: str, options: Mapping[str, Any]) -> Iterator[model.NewJob]:
+    """The jobs of a file, with the options that were given on the command line where one is silent."""
+    from queuectl.jobfile import read_jobs, shown_path
+
+    for entry in read_jobs(path):
+        try:
+            yield model.new_job(_with_defaults(entry.fields, options) if options else entry.fields)
+        except InvalidInput as error:
+            raise InvalidInput(f"{shown_path(path)}, {entry.place}: {error}") from error
+    # All is understood; what follows changes something.
     output.probe()
-    jobs = [_with_defaults(entry.fields, options) for entry in entries]
-    try:
-        return queue.add_many(jobs)
-    except InvalidInput:
-        _explain_by_place(path, entries, jobs)
-        raise
 
 
 def _with_defaults(fields: Any, options: Mapping[str, Any]) -> Any:
-    """An entry with the options that were given on the command line where it is silent."""
     if not isinstance(fields, dict):
         return fields
     has_time = any(fields.get(key) is not None for key in ("delay", "run_at", "next_run_at"))
     defaults = {
         key: value
         for key, value in options.items()
-        if value is not None and fields.get(key) is None and not (has_time and key in ("delay", "run_at"))
+        if fields.get(key) is None and not (has_time and key in ("delay", "run_at"))
     }
     return {**fields, **defaults}
 
 
-def _explain_by_place(path: str, entries: Sequence[Entry], jobs: Sequence[Any]) -> None:
-    """The library tells jobs by number; in a file one looks for a line."""
-    for entry, fields in zip(entries, jobs, strict=True):
-        try:
-            model.new_job(fields)
-        except InvalidInput as error:
-            name = "standard input" if path == _STDIN else path
-            raise InvalidInput(f"{name}, {entry.place}: {error}") from error
-
-
-def _print(queue: Queue, ids: Sequence[str], *, one: bool, as_json: bool) -> None:
+def _print(queue: Queue, ids: Collection[str], *, one: bool, as_json: bool) -> None:
     """Print what was accepted. It is on disk by now, so that nothing here may end with an error."""
     try:
         if as_json:
             jobs = (queue.get(job_id).as_dict() for job_id in ids)
             output.emit_json(next(jobs)) if one else output.emit_json_array(jobs)
         else:
-            output.emit("".join(f"{job_id}\n" for job_id in ids))
+            for job_id in ids:
+                output.emit(f"{job_id}\n")
         output.flush()
     except output.StdoutFailed as error:
         output.discard_stdout()
         output.note(f"accepted, but cannot write to standard output ({error}): {' '.join(ids)}")
 
 
-def _wait(queue: Queue, ids: Sequence[str], *, one: bool, as_json: bool) -> int:
+def _wait(queue: Queue, ids: Collection[str], *, one: bool, as_json: bool) -> int:
     from queuectl.cli.waiting import wait_for
 
     if not as_json:
         _print(queue, ids, one=one, as_json=False)
     try:
-        return wait_for(queue, ids, None)
+        return wait_for(queue, list(ids), None)
     finally:
         if as_json:
             _print(queue, ids, one=one, as_json=True)

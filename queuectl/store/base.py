@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import Protocol
 
-from queuectl.model import Attempt, Claim, Job, NewJob, Outcome, Overview
+from queuectl.model import Added, Attempt, Claim, Job, NewJob, Outcome, Overview
 from queuectl.retry import Verdict
 
 
@@ -16,8 +16,8 @@ class Store(Protocol):
     a claimed job is fenced by ``(claim.seq, claim.number)``.
     """
 
-    def add(self, jobs: Sequence[NewJob], now: int, max_retries: int) -> list[str]:
-        """Add jobs and return their ids. ``max_retries`` is for those that name none.
+    def add(self, jobs: Collection[NewJob], now: int, max_retries: int) -> Added:
+        """Add jobs, any number of them, and return their ids. ``max_retries`` is for those that name none.
 
         Raises :class:`~queuectl.errors.Conflict` when an id exists already.
         """

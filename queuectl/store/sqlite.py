@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from itertools import chain
+from functools import cache
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
@@ -15,6 +16,7 @@ from queuectl.model import (
     PENDING,
     PROCESSING,
     STATES,
+    Added,
     Attempt,
     Claim,
     Job,
@@ -30,8 +32,10 @@ from queuectl.store.rows import attempt_from, claim_from, job_from, running_atte
 if TYPE_CHECKING:
     from queuectl.retry import Verdict
 
-READY, SCHEDULED, BACK_OFF = 0, 1, 2
+READY, BACK_OFF = 0, 2
 _MOST = (1 << 63) - 1
+_ROWS = 100
+"""Jobs that one statement adds. It is written, and prepared, anew for each number of them, up to this one."""
 
 
 class SQLiteStore:
@@ -46,25 +50,49 @@ class SQLiteStore:
         self._connections = Connections(path, busy_timeout, synchronous="FULL" if durable else "NORMAL")
         self._sql = queries.load()
 
-    def add(self, jobs: Sequence[NewJob], now: int, max_retries: int) -> list[str]:
-        given = _distinct(job.id for job in jobs if job.id is not None)
+    def add(self, jobs: Collection[NewJob], now: int, max_retries: int) -> Added:
         with self._connections.transaction() as connection:
-            for job_id in given:
-                if connection.execute(self._sql["has_id"], (job_id,)).fetchone():
-                    raise Conflict(f"job {job_id} exists already")
-            spare = self._free_numbers(connection, given)
-            rows = [_row(job, *next(spare), now, max_retries) for job in jobs]
-            connection.executemany(self._sql["add"], rows)
-        return [str(row["id"]) for row in rows]
+            last = connection.execute(self._sql["last_seq"]).fetchone()
+            first = last[0] + 1 if last else 1
+            while True:
+                connection.execute("SAVEPOINT batch")
+                try:
+                    self._insert(connection, jobs, first, now, max_retries)
+                    break
+                except sqlite3.IntegrityError:
+                    connection.execute("ROLLBACK TO batch")
+                    former, first = first, self._after_collision(connection, jobs, first)
+                    if first == former:
+                        raise
+        return Added(jobs, first)
 
-    def _free_numbers(self, connection: sqlite3.Connection, taken: Collection[str]) -> Iterator[tuple[int, str]]:
-        """Numbers never given out before, each with an id that nobody uses."""
-        last = connection.execute(self._sql["last_seq"]).fetchone()
-        seq = last[0] if last else 0
-        while True:
-            seq += 1
-            if str(seq) not in taken and not connection.execute(self._sql["has_id"], (str(seq),)).fetchone():
-                yield seq, str(seq)
+    def _insert(
+        self, connection: sqlite3.Connection, jobs: Iterable[NewJob], first: int, now: int, max_retries: int
+    ) -> None:
+        source = iter(jobs)
+        while rows := [_row(job, max_retries) for job in islice(source, _ROWS)]:
+            connection.execute(_add(len(rows)), (now, first, clock.LATEST, *chain.from_iterable(rows)))
+            first += len(rows)
+
+    def _after_collision(self, connection: sqlite3.Connection, jobs: Iterable[NewJob], first: int) -> int:
+        """Find which ids are taken; from which number on there is none among the numbers that we would give.
+
+        Raises ``Conflict`` when it is one that a user gave. This takes as much memory as all of these.
+        """
+
+        def exists(job_id: str) -> bool:
+            return connection.execute(self._sql["has_id"], (job_id,)).fetchone() is not None
+
+        given: set[str] = set()
+        for job in jobs:
+            if job.id is not None and job.id in given:
+                raise Conflict(f"job {job.id} is there twice in what was to be added")
+            if job.id is not None and exists(job.id):
+                raise Conflict(f"job {job.id} exists already")
+            if job.id is not None:
+                given.add(job.id)
+        numbers = (seq for seq, job in enumerate(jobs, first) if job.id is None)
+        return max((seq + 1 for seq in numbers if str(seq) in given or exists(str(seq))), default=first)
 
     def get(self, job_id: str) -> Job:
         return job_from(self._row(job_id))
@@ -260,30 +288,23 @@ def _json(value: object) -> str:
     return json.dumps(value)
 
 
-def _distinct(ids: Iterable[str]) -> set[str]:
-    seen: set[str] = set()
-    for job_id in ids:
-        if job_id in seen:
-            raise Conflict(f"job {job_id} is there twice in what was to be added")
-        seen.add(job_id)
-    return seen
+@cache
+def _add(rows: int) -> str:
+    """The statement that adds so many jobs."""
+    return queries.load()["add"].replace("ROWS", ", ".join(f"({place}{', ?' * 8})" for place in range(rows)))
 
 
-def _row(job: NewJob, seq: int, spare_id: str, now: int, max_retries: int) -> dict[str, object]:
-    starts_at = clock.after(now, job.delay) if job.delay else job.run_at
-    return {
-        "seq": seq,
-        "id": job.id if job.id is not None else spare_id,
-        "command": job.command,
-        "cwd": job.cwd,
-        "env": _json(dict(job.env)) if job.env else None,
-        "timeout": job.timeout,
-        "max_retries": max_retries if job.max_retries is None else job.max_retries,
-        "lane": READY if starts_at is None or starts_at <= now else SCHEDULED,
-        "due": now if starts_at is None else starts_at,
-        "next_run_at": starts_at,
-        "now": now,
-    }
+def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
+    return (
+        job.id,
+        job.command,
+        job.cwd,
+        _json(dict(job.env)) if job.env else None,
+        job.timeout,
+        max_retries if job.max_retries is None else job.max_retries,
+        round(job.delay * clock.SECOND) if job.delay else None,
+        job.run_at,
+    )
 
 
 def _waiting(verdict: Verdict, now: int) -> dict[str, int | None]:

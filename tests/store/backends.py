@@ -42,7 +42,7 @@ def job(job_id: str | None = None, **fields: Any) -> NewJob:
 
 def add(store: Store, *ids: str, now: int = T0, **fields: Any) -> list[str]:
     """Add a job for each id, with three retries unless told otherwise."""
-    return store.add([job(each, **fields) for each in ids], now, 3)
+    return list(store.add([job(each, **fields) for each in ids], now, 3))
 
 
 def claim(store: Store, now: int = T0, worker: str = "w") -> Claim:

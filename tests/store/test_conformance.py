@@ -39,7 +39,7 @@ def everything(store: Store) -> str:
 
 def test_a_fresh_job_is_as_it_was_given(store: Store) -> None:
     fields = {"command": "make\nreport é", "cwd": "/srv/ä b", "timeout": 1.5, "env": {"A": "1", "Ü": "\n"}}
-    assert store.add([job("a", **fields, max_retries=7)], T0, 3) == ["a"]
+    assert list(store.add([job("a", **fields, max_retries=7)], T0, 3)) == ["a"]
     found = store.get("a")
     assert {key: found.as_dict()[key] for key in fields} == fields
     assert (found.state, found.attempts, found.max_retries, found.next_run_at) == ("pending", 0, 7, None)
@@ -97,6 +97,30 @@ def test_generated_ids_keep_clear_of_given_ones(store: Store) -> None:
     assert [each.id for each in store.jobs()] == ids
 
 
+def test_generated_ids_of_a_large_batch_keep_clear_of_all_others(store: Store) -> None:
+    """Whether those were there before, or come in the same batch further down."""
+    add(store, "5", "60", "250")
+    added = store.add([*(job() for _ in range(300)), job("310"), job("x"), job()], T0, 3)
+    ids = ["5", "60", "250", *added]
+    assert len(added) == 303
+    assert len(set(ids)) == len(ids)
+    assert ids[303:305] == ["310", "x"]
+    assert [each.id for each in store.jobs()] == ids
+    assert "x" in added
+    assert "250" not in added
+
+
+@pytest.mark.parametrize("place", [0, 99, 100, 249])
+@pytest.mark.parametrize("taken", ["there", "within"])
+def test_of_a_large_batch_with_a_taken_id_nothing_is_added(store: Store, place: int, taken: str) -> None:
+    add(store, "there")
+    batch = [*(job() for _ in range(250)), job("within")]
+    batch[place] = job(taken)
+    with pytest.raises(Conflict, match=f"job {taken} (exists already|is there twice)"):
+        store.add(batch, T0, 3)
+    assert [each.id for each in store.jobs()] == ["there"]
+
+
 def test_generated_ids_of_a_batch_that_failed_harm_nobody(store: Store) -> None:
     add(store, "a")
     with pytest.raises(Conflict):
@@ -106,7 +130,7 @@ def test_generated_ids_of_a_batch_that_failed_harm_nobody(store: Store) -> None:
 
 
 def test_nothing_to_add_adds_nothing(store: Store) -> None:
-    assert store.add([], T0, 3) == []
+    assert list(store.add([], T0, 3)) == []
     assert store.jobs() == []
 
 

@@ -8,8 +8,15 @@ SELECT seq FROM sqlite_sequence WHERE name = 'jobs';
 SELECT 1 FROM jobs WHERE id = ?;
 
 -- name: add
+-- As many jobs as there are rows in the place of ROWS: one statement for each would take twice as long. A row's first
+-- value is its place among them, the last two its delay in microseconds and its time. The parameters are now, the first number, and the latest
+-- time there is; then the rows.
 INSERT INTO jobs (seq, id, command, cwd, env, timeout, max_retries, lane, due, next_run_at, created_at, updated_at)
-VALUES (:seq, :id, :command, :cwd, :env, :timeout, :max_retries, :lane, :due, :next_run_at, :now, :now);
+SELECT seq, coalesce(id, seq), command, cwd, env, timeout, max_retries,
+       starts_at IS NOT NULL AND starts_at > ?1, coalesce(starts_at, ?1), starts_at, ?1, ?1
+FROM (SELECT ?2 + column1 AS seq, column2 AS id, column3 AS command, column4 AS cwd, column5 AS env,
+             column6 AS timeout, column7 AS max_retries, coalesce(column9, min(?1 + column8, ?3)) AS starts_at
+      FROM (VALUES ROWS));
 
 -- name: get
 SELECT * FROM jobs WHERE id = ?;
