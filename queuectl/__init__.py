@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from queuectl.errors import (
         Conflict,
         InvalidInput,
+        NoSuchGroup,
         NoSuchJob,
         NoSuchQueue,
         NotFound,
@@ -37,6 +38,7 @@ _HOMES = {
             "InvalidInput",
             "NotFound",
             "NoSuchJob",
+            "NoSuchGroup",
             "NoSuchQueue",
             "Conflict",
             "StoreError",
@@ -52,6 +54,7 @@ __all__ = [
     "Conflict",
     "InvalidInput",
     "Job",
+    "NoSuchGroup",
     "NoSuchJob",
     "NoSuchQueue",
     "NotFound",

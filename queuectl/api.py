@@ -7,10 +7,23 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from queuectl import files, settings, wake
-from queuectl.clock import SYSTEM_CLOCK, Clock
+from queuectl.clock import SYSTEM_CLOCK, Clock, after
 from queuectl.errors import InvalidInput, WaitTimeout
 from queuectl.home import Home, Location, locate, locate_new
-from queuectl.model import DEAD, ENDED, STATES, Attempt, Job, NewJob, Overview, new_job
+from queuectl.model import (
+    DEAD,
+    ENDED,
+    STATES,
+    Attempt,
+    GroupState,
+    Job,
+    Needed,
+    NewJob,
+    Overview,
+    changes,
+    group_name,
+    new_job,
+)
 from queuectl.settings import Settings
 from queuectl.store import schema
 from queuectl.store.sqlite import open_store
@@ -82,12 +95,21 @@ class Queue:
         timeout: float | str | None = None,
         cwd: str | os.PathLike[str] | None = None,
         env: Mapping[str, str] | None = None,
+        priority: int | None = None,
+        group: str | None = None,
+        after: str | Sequence[str] | None = None,
+        after_any: str | Sequence[str] | None = None,
+        unique: str | None = None,
+        if_exists: str | None = None,
     ) -> Job:
         """Add one job and return it.
 
         ``delay`` and ``timeout`` are seconds or text such as ``10m``; ``run_at`` is ISO-8601. The
-        job runs in ``cwd``, or else in the current directory. Raises ``InvalidInput``, and
-        ``Conflict`` when the id exists.
+        job runs in ``cwd``, or else in the current directory. Jobs of higher ``priority`` start first. It waits
+        until the jobs ``after`` have completed, and those ``after_any`` have ended. When a job with the key
+        ``unique`` waits or runs, ``if_exists`` tells what happens: ``return`` (default) returns that one,
+        ``reject`` raises ``Conflict``, ``replace`` cancels it, if it waits. Raises ``InvalidInput``,
+        ``NoSuchJob`` for one to wait for, and ``Conflict`` when the id exists.
         """
         fields = {
             "id": id,
@@ -98,6 +120,12 @@ class Queue:
             "timeout": timeout,
             "cwd": cwd,
             "env": env,
+            "priority": priority,
+            "group": group,
+            "after": after,
+            "after_any": after_any,
+            "unique": unique,
+            "if_exists": if_exists,
         }
         return self.enqueue_many([fields])[0]
 
@@ -155,19 +183,77 @@ class Queue:
 
     def cancel(self, *ids: str) -> None:
         """Cancel waiting jobs, and ask workers to end running ones; all of them or, raising, none."""
-        if self._store().cancel(ids, self._clock.now()):
+        stopped = self._store().cancel(ids, self._clock.now())
+        if stopped.running:
             wake.supervisor(self.home)
+        wake.workers(self.home, stopped.ready)
 
     def retry(self, *ids: str) -> None:
         """Run ended jobs again, with all their retries; all of them or, raising, none."""
         self._revive(ids, ENDED)
 
-    def retry_dead(self, *ids: str) -> list[str]:
-        """Put dead jobs back; every one when no id is given. Returns their ids."""
-        return self._revive(ids or None, (DEAD,))
+    def retry_dead(self, *ids: str, with_dependents: bool = False) -> list[str]:
+        """Put dead jobs back; every one when no id is given. Returns their ids.
 
-    def _revive(self, ids: Sequence[str] | None, states: Sequence[str]) -> list[str]:
-        revived = self._store().revive(ids, states, self._clock.now())
+        ``with_dependents``: also the jobs that were cancelled because they needed one of these.
+        """
+        return self._revive(ids or None, (DEAD,), with_dependents=with_dependents)
+
+    def edit(self, job_id: str, **fields: Any) -> Job:
+        """Change a job while it waits: any field that :meth:`enqueue` takes, but for its id; None leaves one as it is.
+
+        Raises ``InvalidInput``, ``NoSuchJob``, and ``Conflict`` when it does not wait any more.
+        """
+        changed = changes(fields)
+        now = self._clock.now()
+        delay, run_at = changed.pop("delay", None), changed.pop("run_at", None)
+        if delay is not None or run_at is not None:
+            changed["starts_at"] = after(now, delay) if delay is not None else run_at
+        wake.workers(self.home, self._store().edit(job_id, changed, now))
+        return self.get(job_id)
+
+    def hold(self, *ids: str) -> None:
+        """Keep waiting jobs from starting until they are released; all of them or, raising, none."""
+        self._store().hold(ids, self._clock.now())
+
+    def release(self, *ids: str) -> None:
+        """Let jobs start that were held; all of them or, raising, none."""
+        wake.workers(self.home, self._store().release(ids, self._clock.now()))
+
+    def needs(self, job_id: str) -> list[Needed]:
+        """The jobs that one was to wait for. Raises ``NoSuchJob``."""
+        return self._store().needs(job_id)
+
+    def groups(self) -> list[GroupState]:
+        """The groups: ``default``, those that were set up, and those that waiting or running jobs name."""
+        return self._store().groups()
+
+    def set_group(self, name: str, limit: int | None) -> None:
+        """Have at most ``limit`` jobs of a group run at once, over all workers; None for any number."""
+        if limit is not None and limit < 1:
+            raise InvalidInput(f"limit: {limit} is less than 1")
+        ready = self._store().set_limit(group_name(name), limit, self._clock.now())
+        wake.workers(self.home, ready)
+
+    def remove_group(self, name: str) -> None:
+        """Forget a group's limit and pause; its jobs stay. Raises ``NoSuchGroup``."""
+        wake.workers(self.home, self._store().remove_group(name, self._clock.now()))
+
+    def pause(self, *groups: str) -> None:
+        """Start no more jobs of some groups, or of the whole queue when none is named. Raises ``NoSuchGroup``."""
+        self._store().pause(groups, self._clock.now())
+
+    def resume(self, *groups: str) -> None:
+        """Undo :meth:`pause`; of all groups and the queue itself when none is named. Raises ``NoSuchGroup``."""
+        wake.workers(self.home, self._store().resume(groups, self._clock.now()))
+
+    @property
+    def paused(self) -> bool:
+        """Whether the whole queue is paused."""
+        return self._store().is_paused()
+
+    def _revive(self, ids: Sequence[str] | None, states: Sequence[str], *, with_dependents: bool = False) -> list[str]:
+        revived = self._store().revive(ids, states, self._clock.now(), with_dependents=with_dependents)
         wake.workers(self.home, len(revived))
         return revived
 

@@ -31,6 +31,10 @@ class NoSuchJob(NotFound):
     """No job has this id."""
 
 
+class NoSuchGroup(NotFound):
+    """No group has this name."""
+
+
 class NoSuchQueue(NotFound):
     """There is no queue here."""
 

@@ -9,7 +9,7 @@ import signal
 import time
 from collections.abc import Collection
 
-from queuectl import files, pidfile, processes, settings, slot
+from queuectl import files, pidfile, processes, settings, slot, wake
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.home import Home
@@ -62,8 +62,9 @@ def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: C
         verdict = judge(outcome.kind, claim.attempts, claim.max_retries, current.backoff_base, current.backoff_max)
         now = clock.now()
         ended_at = now if ended.at is None else min(ended.at, now)
-        recorded, _ = store.finish(claim, outcome, verdict, ended_at, now)
-        if recorded:
+        finished = store.finish(claim, outcome, verdict, ended_at, now)
+        wake.workers(home, finished.ready)
+        if finished.recorded:
             rescued += 1
             came_to = "crashed" if outcome.kind == CRASHED else f"had ended ({outcome.kind})"
             logger.warning("job %s: attempt %d %s: %s", claim.id, claim.number, came_to, why)

@@ -33,6 +33,15 @@ STOPPED: Final = "cancelled"
 RELEASED: Final = "released"
 OUTCOMES: Final = (SUCCEEDED, FAILED, SIGNALED, TIMED_OUT, CRASHED, NOT_STARTED, STOPPED, RELEASED)
 
+DEFAULT_GROUP: Final = "default"
+RETURN: Final = "return"
+REJECT: Final = "reject"
+REPLACE: Final = "replace"
+IF_EXISTS: Final = (RETURN, REJECT, REPLACE)
+"""What to do with a new job whose key another has that waits or runs."""
+
+MAX_PRIORITY: Final = 1_000_000_000
+MAX_KEY_BYTES: Final = 512
 MAX_COMMAND_BYTES: Final = 128 * 1024 - 1
 """The longest argument that Linux passes to a program, less its terminating NUL (execve(2))."""
 MAX_RETRIES_LIMIT: Final = 1_000_000_000
@@ -48,7 +57,9 @@ class NewJob(NamedTuple):
     ``id`` None asks the store for one. ``timeout`` is in seconds, 0 for none, None for the
     setting in force at the start. ``max_retries`` None asks for the setting. The job may start
     ``delay`` seconds after it was added, or at ``run_at`` (microseconds since the epoch); at
-    once when both are None.
+    once when both are None. It starts when the jobs with the ids in ``after`` have completed, and
+    those in ``after_any`` have ended. Of the jobs with one key (``unique``) only one waits or runs;
+    ``if_exists`` tells what becomes of another.
     """
 
     command: str
@@ -59,24 +70,33 @@ class NewJob(NamedTuple):
     run_at: int | None = None
     timeout: float | None = None
     env: Mapping[str, str] = _NO_VARIABLES
+    priority: int = 0
+    group: str = DEFAULT_GROUP
+    unique: str | None = None
+    if_exists: str = RETURN
+    after: tuple[str, ...] = ()
+    after_any: tuple[str, ...] = ()
 
 
 class Added(Collection[str]):
     """The ids of jobs that were added together, in their order. Takes no memory but that of the jobs.
 
     Those to whom their user gave none have the number as their id that they got in the store: one after the
-    other, from ``first`` on.
+    other, from ``first`` on. ``others`` are the ids of jobs that were there already, by the place in which
+    one with the same key was to be added.
     """
 
-    def __init__(self, jobs: Collection[NewJob], first: int) -> None:
+    def __init__(self, jobs: Collection[NewJob], first: int, others: Mapping[int, str]) -> None:
         self._jobs = jobs
         self._first = first
+        self._others = others
 
     def __len__(self) -> int:
         return len(self._jobs)
 
     def __iter__(self) -> Iterator[str]:
-        return (str(seq) if job.id is None else job.id for seq, job in enumerate(self._jobs, self._first))
+        for place, job in enumerate(self._jobs):
+            yield self._others.get(place) or job.id or str(self._first + place)
 
     def __contains__(self, job_id: object) -> bool:
         return any(each == job_id for each in self)
@@ -104,6 +124,12 @@ class Job(NamedTuple):
     signal: int | None
     reason: str | None
     cancel_requested: bool
+    priority: int = 0
+    group: str = DEFAULT_GROUP
+    unique: str | None = None
+    held: bool = False
+    blockers: int = 0
+    """How many jobs it still waits for."""
 
     @property
     def ended(self) -> bool:
@@ -113,6 +139,28 @@ class Job(NamedTuple):
     def as_dict(self) -> dict[str, Any]:
         """The job as JSON shows it."""
         return {**self._asdict(), "env": dict(self.env)}
+
+
+class GroupState(NamedTuple):
+    """A group of jobs: how many of it may run at once (None for no limit), whether it is paused, and what is in it."""
+
+    name: str
+    limit: int | None
+    paused: bool
+    pending: int
+    processing: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """The group as JSON shows it."""
+        return self._asdict()
+
+
+class Needed(NamedTuple):
+    """A job that another waits for: until it completed, or ``however`` it ends."""
+
+    id: str
+    state: str
+    however: bool
 
 
 class Overview(NamedTuple):
@@ -165,6 +213,21 @@ class Claim(NamedTuple):
     started_at: int
 
 
+class Finished(NamedTuple):
+    """What the record of an outcome came to. ``ready`` counts the jobs that may run now because of it."""
+
+    recorded: bool
+    following: Claim | None
+    ready: int
+
+
+class Stopped(NamedTuple):
+    """What a cancel came to: the ids of jobs that still run, and how many may run now because of it."""
+
+    running: list[str]
+    ready: int
+
+
 class Outcome(NamedTuple):
     """How one attempt ended, as its runner saw it."""
 
@@ -206,11 +269,29 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
         run_at,
         seconds(given["timeout"], "timeout") if "timeout" in given else None,
         environment(given["env"]) if "env" in given else _NO_VARIABLES,
+        priority(given["priority"]) if "priority" in given else 0,
+        group_name(given["group"]) if "group" in given else DEFAULT_GROUP,
+        unique_key(given["unique"]) if "unique" in given else None,
+        if_exists(given["if_exists"]) if "if_exists" in given else RETURN,
+        needed_ids(given["after"], "after") if "after" in given else (),
+        needed_ids(given["after_any"], "after_any") if "after_any" in given else (),
     )
 
 
+def changes(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Check what is to be changed of a waiting job, as :func:`new_job` does; the fields of a new job that are given."""
+    for key in ("id", "if_exists", *_FRESH_KEYS):
+        if fields.get(key) is not None:
+            raise InvalidInput(f"{key} cannot be changed")
+    given = {key for key, value in fields.items() if value is not None}
+    whole = new_job({"command": "true", **fields})._asdict()
+    return {key: whole[key] for key in given}
+
+
 _FRESH_KEYS = ("state", "attempts", "created_at", "updated_at", "next_run_at")
-_JOB_KEYS = frozenset(("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env", *_FRESH_KEYS))
+_OWN_KEYS = ("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env")
+_MORE_KEYS = ("priority", "group", "unique", "if_exists", "after", "after_any")
+_JOB_KEYS = frozenset((*_OWN_KEYS, *_MORE_KEYS, *_FRESH_KEYS))
 
 
 def is_job_id(text: str) -> bool:
@@ -225,6 +306,44 @@ def job_id(value: object, what: str = "id") -> str:
     raise InvalidInput(
         f"{what} {shown(value)} is not valid: 1 to 128 of A-Z a-z 0-9 . _ -, the first a letter or a digit"
     )
+
+
+def priority(value: object, what: str = "priority") -> int:
+    """Check a priority: a whole number, the higher the sooner. Raises :class:`InvalidInput`."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise InvalidInput(f"{what}: {shown(value)} is not a whole number")
+    if abs(value) > MAX_PRIORITY:
+        raise InvalidInput(f"{what}: {shown(value)} is not between -{MAX_PRIORITY} and {MAX_PRIORITY}")
+    return value
+
+
+def group_name(value: object, what: str = "group") -> str:
+    """Check a group's name, which has the form of a job's id. Raises :class:`InvalidInput`."""
+    return job_id(value, what)
+
+
+def unique_key(value: object, what: str = "unique") -> str:
+    """Check a key that makes a job unique: any text, though not an empty one. Raises :class:`InvalidInput`."""
+    if not isinstance(value, str) or not value:
+        raise InvalidInput(f"{what}: {shown(value)} is not a key")
+    if len(text(value, what).encode()) > MAX_KEY_BYTES:
+        raise InvalidInput(f"{what}: has more than {MAX_KEY_BYTES} bytes")
+    return value
+
+
+def if_exists(value: object, what: str = "if_exists") -> str:
+    """Check what to do about a key that another job has. Raises :class:`InvalidInput`."""
+    if value not in IF_EXISTS:
+        raise InvalidInput(f"{what}: {shown(value)} is none of {', '.join(IF_EXISTS)}")
+    return str(value)
+
+
+def needed_ids(value: object, what: str) -> tuple[str, ...]:
+    """Check the ids of jobs to wait for: one, or a list. Raises :class:`InvalidInput`."""
+    ids = [value] if isinstance(value, str) else value
+    if not isinstance(ids, (list, tuple)):
+        raise InvalidInput(f"{what}: {shown(value)} is not a job's id, nor a list of such")
+    return tuple(dict.fromkeys(job_id(each, what) for each in ids))
 
 
 def retries(value: object, what: str = "max_retries") -> int:

@@ -12,7 +12,7 @@ from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
 from queuectl.errors import StoreError
 from queuectl.home import Home
 from queuectl.link import READY, WorkerLink
-from queuectl.model import Claim, Outcome
+from queuectl.model import Claim, Finished, Outcome
 from queuectl.retry import Verdict, judge
 from queuectl.runner import ABANDON, CANCEL, Order, Runner, assignment
 from queuectl.settings import Live, Settings
@@ -142,16 +142,17 @@ class Worker:
                 break
             if self._link.order is not None:
                 raise StoreError(f"the outcome of job {claim.id} ({outcome.kind}) could not be stored")
-        recorded, following = stored
-        if not recorded:
+        if not stored.recorded:
             logger.warning("%s: job %s was given on, its outcome (%s) is void", self.name, claim.id, outcome.kind)
         for name in outcome.leftover:
             logger.error("%s: job %s left a process that cannot be ended: %s", self.name, claim.id, name)
-        if verdict.delay is not None and following is not None:
-            wake.pass_on(self._wake, 1)
-        return following
+        # One of those that may run now is ours, if we go on.
+        others = stored.ready - (1 if stored.following is not None else 0)
+        watchers = 1 if verdict.delay is not None and stored.following is not None else 0
+        wake.pass_on(self._wake, max(others, watchers))
+        return stored.following
 
-    def _finish(self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int) -> tuple[bool, Claim | None]:
+    def _finish(self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int) -> Finished:
         self._link.listen(0)
         following = self.name if self._runner.is_ready and not self._link.stopping else None
         self._claimed_at = self._clock.monotonic()

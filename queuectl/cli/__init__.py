@@ -26,6 +26,10 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "wait": ("waiting", "Block until jobs have ended, with a progress bar."),
         "cancel": ("jobs", "Stop waiting or running jobs."),
         "retry": ("jobs", "Run ended jobs again."),
+        "why": ("waitingjobs", "Tell what a job waits for, or why it ended as it did."),
+        "edit": ("waitingjobs", "Change a job while it waits: any field that enqueue sets."),
+        "hold": ("waitingjobs", "Keep waiting jobs from starting until they are released."),
+        "release": ("waitingjobs", "Let jobs start that were held."),
         "dlq": ("dlq", "The dead jobs: list them, put them back."),
     },
     "Workers": {
@@ -37,6 +41,9 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Queue": {
         "init": ("queue", "Create a queue, here or at a path, and print the path."),
         "status": ("queue", "Show jobs by state, workers, and what comes next."),
+        "group": ("groups", "Groups of jobs: how many of each may run at once."),
+        "pause": ("groups", "Start no more jobs: of some groups, or of the whole queue."),
+        "resume": ("groups", "Let jobs start again: of some groups, or of all."),
         "config": ("config", "The settings: list, get, set, unset."),
         "doctor": ("doctor", "Look the queue over: files, database, workers, logs."),
     },

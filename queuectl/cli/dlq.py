@@ -59,13 +59,16 @@ def dlq_list(app: App) -> None:
 )
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--all", "all_of_them", is_flag=True, help="Put every dead job back.")
+@click.option(
+    "--with-dependents", is_flag=True, help="Also those that were cancelled because they needed one of these."
+)
 @pass_app
-def dlq_retry(app: App, ids: Sequence[str], all_of_them: bool) -> None:
+def dlq_retry(app: App, ids: Sequence[str], all_of_them: bool, with_dependents: bool) -> None:
     """Put dead jobs back into the queue."""
     if all_of_them and ids:
         raise click.UsageError("give ids or --all, not both")
     if not all_of_them and not ids:
         raise click.UsageError("give the ids of dead jobs, or --all")
     queue = app.existing_queue()
-    revived = queue.retry_dead(*ids)
+    revived = queue.retry_dead(*ids, with_dependents=with_dependents)
     report(app, [queue.get(job_id) for job_id in revived], "put back")

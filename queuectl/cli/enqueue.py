@@ -44,6 +44,14 @@ def _retries(text: str, what: str) -> int:
     return model.retries(int(text) if re.fullmatch(_WHOLE_NUMBER, text) else text, what)
 
 
+def _priority(text: str, what: str) -> int:
+    return model.priority(int(text) if re.fullmatch(_WHOLE_NUMBER, text) else text, what)
+
+
+def _ids(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Sequence[str]:
+    return model.needed_ids(list(values), parameter.opts[0])
+
+
 def _time(text: str, what: str) -> str:
     clock.timestamp(text, what)
     return text
@@ -73,11 +81,13 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
         "queuectl enqueue --command 'echo hello | tr a-z A-Z'",
         "queuectl enqueue --id backup --timeout 2h --max-retries 1 -- tar czf /tmp/etc.tar.gz /etc/hostname",
         "queuectl enqueue --delay 10m --env GREETING=hi --command 'echo $GREETING'",
+        "queuectl enqueue --unique report --group reports --priority 5 --command 'sleep 1'",
         """printf '%s\\n' '{"command": "true"}' '{"command": "sleep 1"}' | queuectl enqueue --job-file -""",
     ),
     after_help=(
         "A job file holds one JSON object, an array of them, or one object a line, with the keys id, command, "
-        "max_retries, delay, run_at, timeout, cwd and env. It is accepted whole or not at all. Options given beside "
+        "max_retries, delay, run_at, timeout, cwd, env, priority, group, after, after_any, unique and if_exists. "
+        "It is accepted whole or not at all. Options given beside "
         "--job-file hold for those of its jobs that do not name the key themselves.",
         "With --wait the exit code is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
         "could not be started, 143 when it was cancelled); for several jobs 0 when all completed, else 1.",
@@ -137,6 +147,36 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
 @click.option(
     "--env", metavar="K=V", multiple=True, callback=_variables, help="A variable for the job; may be repeated."
 )
+@click.option(
+    "--priority",
+    metavar="N",
+    callback=_checked(_priority),
+    help="Jobs of a higher priority start first (default: 0).",
+)
+@click.option(
+    "--group",
+    metavar="NAME",
+    callback=_checked(model.group_name),
+    help="The group that the job is in, which may have a limit (default: default).",
+)
+@click.option(
+    "--after", metavar="ID", multiple=True, callback=_ids, help="Start when this job has completed; may be repeated."
+)
+@click.option(
+    "--after-any", metavar="ID", multiple=True, callback=_ids, help="Start when this job has ended; may be repeated."
+)
+@click.option(
+    "--unique",
+    metavar="KEY",
+    callback=_checked(model.unique_key),
+    help="Of the jobs with this key, only one waits or runs.",
+)
+@click.option(
+    "--if-exists",
+    metavar="WHAT",
+    callback=_checked(model.if_exists),
+    help="When one with the key is there: return its id (default), reject, or replace it if it waits.",
+)
 @click.option("--wait", is_flag=True, help="Block until the jobs have ended.")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGV...]")
 @pass_app
@@ -152,6 +192,12 @@ def cmd_enqueue(
     timeout: float | None,
     cwd: str | None,
     env: Mapping[str, str] | None,
+    priority: int | None,
+    group: str | None,
+    after: Sequence[str],
+    after_any: Sequence[str],
+    unique: str | None,
+    if_exists: str | None,
     wait: bool,
     argv: Sequence[str],
 ) -> int:
@@ -159,6 +205,8 @@ def cmd_enqueue(
     _check_one_source(command, command_file, job_file, argv)
     if delay is not None and run_at is not None:
         raise click.UsageError("--delay and --run-at exclude each other: give one of them")
+    if if_exists is not None and unique is None and job_file is None:
+        raise click.UsageError("--if-exists tells what to do about a key: give it with --unique")
     if given_id is not None and job_file is not None:
         raise click.UsageError("--id names one job: in a job file, give ids to its entries")
     options = {
@@ -168,13 +216,19 @@ def cmd_enqueue(
         "timeout": timeout,
         "cwd": cwd,
         "env": env,
+        "priority": priority,
+        "group": group,
+        "after": after or None,
+        "after_any": after_any or None,
+        "unique": unique,
+        "if_exists": if_exists,
     }
     queue = app.queue()
     if job_file is not None:
         _say_that_stdin_is_read(job_file)
         ids: Collection[str] = _add_file(queue, job_file, options)
     else:
-        line = _command_line(command, command_file, argv)
+        line = command_line(command, command_file, argv)
         output.probe()
         ids = queue.add_many([{**options, "id": given_id, "command": line}])
     if not wait:
@@ -200,7 +254,7 @@ def _check_one_source(command: str | None, command_file: str | None, job_file: s
         raise click.UsageError(f"{' and '.join(given)} exclude each other: give one of them")
 
 
-def _command_line(command: str | None, command_file: str | None, argv: Sequence[str]) -> str:
+def command_line(command: str | None, command_file: str | None, argv: Sequence[str]) -> str:
     if command is not None:
         return model.command_line(command, "--command")
     if command_file is not None:

@@ -14,7 +14,7 @@ from queuectl.cli.base import App, command, did_you_mean, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
 from queuectl.cli.summary import span, when
 from queuectl.errors import InvalidInput
-from queuectl.model import PENDING, PROCESSING, STATES, Attempt, Job
+from queuectl.model import DEFAULT_GROUP, PENDING, PROCESSING, STATES, Attempt, Job, Needed
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -92,10 +92,14 @@ def cmd_show(app: App, job_id: str) -> None:
     """Show one job with all its attempts."""
     queue = app.existing_queue()
     job, attempts = queue.get(job_id), queue.attempts(job_id)
+    needs = queue.needs(job_id)
     if app.json:
-        output.emit_json({**job.as_dict(), "attempt_history": [attempt.as_dict() for attempt in attempts]})
+        after = [each.id for each in needs if not each.however]
+        after_any = [each.id for each in needs if each.however]
+        more = {"after": after, "after_any": after_any}
+        output.emit_json({**job.as_dict(), **more, "attempt_history": [attempt.as_dict() for attempt in attempts]})
         return
-    output.emit_fields(_details(queue, job))
+    output.emit_fields(_details(queue, job, needs))
     if attempts:
         output.emit("\n")
         output.emit_table(_ATTEMPTS, [_attempt_row(attempt) for attempt in attempts])
@@ -104,7 +108,7 @@ def cmd_show(app: App, job_id: str) -> None:
             output.emit(output.escape(f"attempt {attempt.number} left running: {', '.join(attempt.leftover)}") + "\n")
 
 
-def _details(queue: Queue, job: Job) -> list[tuple[str, str]]:
+def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str, str]]:
     now = clock.SYSTEM_CLOCK.now()
     log = queue.home.log(job.id)
     fields: list[tuple[str, str | None]] = [
@@ -113,10 +117,16 @@ def _details(queue: Queue, job: Job) -> list[tuple[str, str]]:
         ("command", job.command),
         ("directory", job.cwd),
         ("environment", "\n".join(f"{name}={value}" for name, value in job.env.items())),
+        ("priority", str(job.priority) if job.priority else None),
+        ("group", job.group if job.group != DEFAULT_GROUP else None),
+        ("unique key", job.unique),
+        ("after", ", ".join(f"{each.id} ({each.state})" for each in needs if not each.however)),
+        ("after any end", ", ".join(f"{each.id} ({each.state})" for each in needs if each.however)),
         ("attempts", f"{job.attempts} of at most {job.max_retries + 1}"),
         ("timeout", _timeout(job)),
         ("created", _moment(job.created_at)),
         ("next start", f"{_moment(job.next_run_at)} ({when(job, now)})" if job.next_run_at else None),
+        ("waits", when(job, now) if job.held or (job.state == PENDING and job.blockers) else None),
         ("started", f"{_moment(job.started_at)} by {job.worker}" if job.state == PROCESSING else None),
         ("ended", f"{_moment(job.ended_at)} ({when(job, now)})" if job.ended_at else None),
         ("log", log if os.path.lexists(log) else None),

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 def when(job: Job, now: int) -> str:
     """What a person wants to know about a job's time: how long until, for, or since."""
     if job.state == PENDING:
+        if job.held or job.blockers:
+            return "held" if job.held else "blocked"
         due = clock.timestamp(job.next_run_at) if job.next_run_at else now
         if due > now:
             return f"in {span(due - now)}"

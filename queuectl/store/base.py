@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, Protocol
 
-from queuectl.model import Added, Attempt, Claim, Job, NewJob, Outcome, Overview
+from queuectl.model import (
+    Added,
+    Attempt,
+    Claim,
+    Finished,
+    GroupState,
+    Job,
+    Needed,
+    NewJob,
+    Outcome,
+    Overview,
+    Stopped,
+)
 from queuectl.retry import Verdict
 
 
@@ -40,18 +52,21 @@ class Store(Protocol):
     def overview(self) -> Overview:
         """Counts, the ready job that waited longest, and the next that becomes ready by itself."""
 
-    def cancel(self, ids: Sequence[str], now: int) -> list[str]:
+    def cancel(self, ids: Sequence[str], now: int) -> Stopped:
         """Cancel waiting jobs, ask for the end of running ones; returns the ids of the latter.
 
         A job that is cancelled already is fine. Raises ``NoSuchJob``, and ``Conflict`` for a
         job that ended otherwise.
         """
 
-    def revive(self, ids: Sequence[str] | None, states: Sequence[str], now: int) -> list[str]:
+    def revive(
+        self, ids: Sequence[str] | None, states: Sequence[str], now: int, *, with_dependents: bool = False
+    ) -> list[str]:
         """Put jobs that are in one of ``states`` back to pending, all of them when ``ids`` is None.
 
-        Their charged attempts are reset to 0, their history stays. Returns their ids. Raises
-        ``NoSuchJob``, and ``Conflict`` for a job in another state.
+        ``with_dependents``: also those that were cancelled because one of them did not complete. Their charged
+        attempts are reset to 0, their history stays. Returns their ids. Raises ``NoSuchJob``, and ``Conflict``
+        for a job in another state, for one that needs what did not complete, and for a key that another has.
         """
 
     def claim(self, worker: str, now: int) -> Claim | None:
@@ -68,12 +83,47 @@ class Store(Protocol):
 
     def finish(
         self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int, next_for: str | None = None
-    ) -> tuple[bool, Claim | None]:
+    ) -> Finished:
         """Record how an attempt ended, and claim the next job for worker ``next_for``, at one stroke.
 
-        Returns whether it was recorded (False: the claim was lost, nothing was changed) and the
-        next claim. A cancel that was asked for wins over every outcome.
+        When it was not recorded, the claim was lost and nothing was changed. A cancel that was asked for wins
+        over every outcome.
         """
+
+    def edit(self, job_id: str, changes: Mapping[str, Any], now: int) -> int:
+        """Change fields of a waiting job; how many may run now because of it.
+
+        ``changes`` has fields of :class:`~queuectl.model.NewJob`, but for the id; in the place of a delay and a
+        time it has ``starts_at``, in microseconds since the epoch. Raises ``NoSuchJob``, and ``Conflict`` for a
+        job that does not wait, and for a key that another has.
+        """
+
+    def hold(self, ids: Sequence[str], now: int) -> None:
+        """Keep waiting jobs from starting until they are released. Raises ``NoSuchJob``, ``Conflict``."""
+
+    def release(self, ids: Sequence[str], now: int) -> int:
+        """Let jobs start that were held; how many may run now. Raises ``NoSuchJob``, ``Conflict``."""
+
+    def needs(self, job_id: str) -> list[Needed]:
+        """The jobs that one was to wait for. Raises ``NoSuchJob``."""
+
+    def groups(self) -> list[GroupState]:
+        """The default group, those that were set up, and those that waiting or running jobs name."""
+
+    def set_limit(self, group: str, limit: int | None, now: int) -> int:
+        """Have at most ``limit`` jobs of a group run at once (None for any number); how many more may run now."""
+
+    def remove_group(self, group: str, now: int) -> int:
+        """Forget a group's limit and pause; how many more of its jobs may run now. Raises ``NoSuchGroup``."""
+
+    def pause(self, groups: Sequence[str], now: int) -> None:
+        """Start no more jobs of some groups, or of the whole queue when none is named. Raises ``NoSuchGroup``."""
+
+    def resume(self, groups: Sequence[str], now: int) -> int:
+        """Undo :meth:`pause`, and every pause when no group is named; how many more jobs may run now."""
+
+    def is_paused(self) -> bool:
+        """Whether the whole queue is paused."""
 
     def restart_back_offs(self, now: int) -> int:
         """Let jobs whose back-off began later than ``now`` wait their delay from now on; how many there were.

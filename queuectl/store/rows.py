@@ -51,6 +51,11 @@ def job_from(row: sqlite3.Row) -> Job:
         signal=row["signal"],
         reason=row["reason"],
         cancel_requested=bool(row["cancel_requested"]),
+        priority=row["priority"],
+        group=row["group_name"],
+        unique=row["unique_key"],
+        held=bool(row["held"]),
+        blockers=row["blockers"],
     )
 
 

@@ -3,26 +3,33 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
-from itertools import chain, islice
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
-from queuectl.errors import Conflict, NoSuchJob
+from queuectl.errors import Conflict, NoSuchGroup, NoSuchJob
 from queuectl.home import Home
 from queuectl.model import (
     CANCELLED,
+    DEFAULT_GROUP,
     PENDING,
     PROCESSING,
+    REJECT,
+    RETURN,
     STATES,
     Added,
     Attempt,
     Claim,
+    Finished,
+    GroupState,
     Job,
+    Needed,
     NewJob,
     Outcome,
     Overview,
+    Stopped,
     is_job_id,
 )
 from queuectl.store import queries
@@ -31,8 +38,15 @@ from queuectl.store.rows import attempt_from, claim_from, job_from, running_atte
 
 if TYPE_CHECKING:
     from queuectl.retry import Verdict
+    from queuectl.store.following import Following
 
-READY, BACK_OFF = 0, 2
+READY, BACK_OFF, PLACE_NEEDED = 0, 2, 4
+WHOLE_QUEUE = ""
+"""The name of the group whose pause is that of all jobs."""
+_EDITED = ("command", "cwd", "env", "timeout", "max_retries", "priority", "group_name", "unique_key")
+_EDITED_AS = {"group": "group_name", "unique": "unique_key"}
+_NEEDS = frozenset(("after", "after_any"))
+"""The fields of a job that a user may change while it waits, and its columns that have other names."""
 _MOST = (1 << 63) - 1
 _ROWS = 100
 """Jobs that one statement adds. It is written, and prepared, anew for each number of them, up to this one."""
@@ -57,22 +71,70 @@ class SQLiteStore:
             while True:
                 connection.execute("SAVEPOINT batch")
                 try:
-                    self._insert(connection, jobs, first, now, max_retries)
+                    others = self._insert(connection, jobs, first, now, max_retries)
                     break
                 except sqlite3.IntegrityError:
                     connection.execute("ROLLBACK TO batch")
                     former, first = first, self._after_collision(connection, jobs, first)
                     if first == former:
                         raise
-        return Added(jobs, first)
+        return Added(jobs, first, others)
 
     def _insert(
         self, connection: sqlite3.Connection, jobs: Iterable[NewJob], first: int, now: int, max_retries: int
+    ) -> dict[int, str]:
+        """Add jobs; the ids of those that are there already, in whose place none was added."""
+        rows: list[tuple[object, ...]] = []
+        needs: list[tuple[int, str, bool]] = []
+        others: dict[int, str] = {}
+
+        def flush() -> None:
+            if rows:
+                connection.execute(_add(len(rows)), (now, first, clock.LATEST, *chain.from_iterable(rows)))
+                rows.clear()
+
+        for place, job in enumerate(jobs):
+            if job.unique is not None:
+                flush()
+                holder = self._make_way(connection, job, now)
+                if holder is not None:
+                    others[place] = holder
+                    continue
+            rows.append((place, *_row(job, max_retries)))
+            if job.after or job.after_any:
+                needs += [(first + place, needed, False) for needed in job.after]
+                needs += [(first + place, needed, True) for needed in job.after_any]
+            if len(rows) == _ROWS:
+                flush()
+        flush()
+        restricted = [row["name"] for row in connection.execute(self._sql["restrictions"])]
+        if restricted:
+            connection.execute(self._sql["queue_up"], {"first": first})
+            self._following(connection, now).settle(restricted)
+        if needs:
+            self._following(connection, now).depend(needs, first)
+        return others
+
+    def _make_way(self, connection: sqlite3.Connection, job: NewJob, now: int) -> str | None:
+        """See to the job that has a new one's key; its id when that is to be returned instead."""
+        holder = connection.execute(self._sql["holder_of_key"], (job.unique,)).fetchone()
+        if holder is None:
+            return None
+        if job.if_exists == RETURN:
+            return str(holder["id"])
+        if job.if_exists == REJECT or holder["state"] == PROCESSING:
+            raise Conflict(f"job {holder['id']} with the key {job.unique!r} is {holder['state']}")
+        reason = f"replaced by a later job with the key {job.unique!r}"
+        self._cancel_waiting(connection, self._following(connection, now), [holder["id"]], now, reason)
+        return None
+
+    def _cancel_waiting(
+        self, connection: sqlite3.Connection, following: Following, ids: Sequence[str], now: int, reason: str
     ) -> None:
-        source = iter(jobs)
-        while rows := [_row(job, max_retries) for job in islice(source, _ROWS)]:
-            connection.execute(_add(len(rows)), (now, first, clock.LATEST, *chain.from_iterable(rows)))
-            first += len(rows)
+        values = {"ids": _json(list(ids)), "now": now, "reason": reason}
+        cancelled = connection.execute(self._sql["cancel_waiting"], values).fetchall()
+        following.settle_all(cancelled)
+        following.ended([row["seq"] for row in cancelled])
 
     def _after_collision(self, connection: sqlite3.Connection, jobs: Iterable[NewJob], first: int) -> int:
         """Find which ids are taken; from which number on there is none among the numbers that we would give.
@@ -141,18 +203,20 @@ class SQLiteStore:
             upcoming = connection.execute(self._sql["next_scheduled"]).fetchone()
         return Overview(counts, job_from(oldest) if oldest else None, job_from(upcoming) if upcoming else None)
 
-    def cancel(self, ids: Sequence[str], now: int) -> list[str]:
+    def cancel(self, ids: Sequence[str], now: int) -> Stopped:
         with self._connections.transaction() as connection:
             states = self._states_of_all(ids)
             for job_id, state in states.items():
                 if state not in (PENDING, PROCESSING, CANCELLED):
                     raise Conflict(f"job {job_id} has ended already: it is {state}")
-            values = {"ids": _json(list(states)), "now": now}
-            connection.execute(self._sql["cancel_running"], values)
-            connection.execute(self._sql["cancel_waiting"], values)
-        return [job_id for job_id, state in states.items() if state == PROCESSING]
+            connection.execute(self._sql["cancel_running"], {"ids": _json(list(states)), "now": now})
+            following = self._following(connection, now)
+            self._cancel_waiting(connection, following, list(states), now, "cancelled while it waited")
+        return Stopped([job_id for job_id, state in states.items() if state == PROCESSING], following.ready)
 
-    def revive(self, ids: Sequence[str] | None, states: Sequence[str], now: int) -> list[str]:
+    def revive(
+        self, ids: Sequence[str] | None, states: Sequence[str], now: int, *, with_dependents: bool = False
+    ) -> list[str]:
         with self._connections.transaction() as connection:
             if ids is None:
                 chosen = [row["id"] for row in self._read("ids_in_states", {"states": _json(list(states))})]
@@ -163,8 +227,22 @@ class SQLiteStore:
                         wanted = states[0] if len(states) == 1 else "ended"
                         raise Conflict(f"job {job_id} is {state}, not {wanted}")
                 chosen = list(found)
-            connection.execute(self._sql["revive"], {"ids": _json(chosen), "now": now})
+            if with_dependents:
+                seqs = [row["seq"] for row in self._read("seqs_of", {"ids": _json(chosen)})]
+                chosen += [row["id"] for row in self._read("doomed_by", {"seqs": _json(seqs)})]
+            self._revive(connection, chosen, now)
         return chosen
+
+    def _revive(self, connection: sqlite3.Connection, ids: Sequence[str], now: int) -> None:
+        following = self._following(connection, now)
+        try:
+            revived = connection.execute(self._sql["revive"], {"ids": _json(list(ids)), "now": now}).fetchall()
+        except sqlite3.IntegrityError as error:
+            keys = self._read("keys_in_use", {"ids": _json(list(ids))})
+            held = f"job {keys[0]['id']} has the key {keys[0]['unique_key']!r}" if keys else "two of them have one key"
+            raise Conflict(f"cannot put back: {held}, and of those that wait or run only one may") from error
+        following.settle_all(revived)
+        following.revived([row["seq"] for row in revived])
 
     def _states_of_all(self, ids: Iterable[str]) -> dict[str, str]:
         """The states of jobs, in the order in which they were named. Raises ``NoSuchJob``."""
@@ -183,7 +261,10 @@ class SQLiteStore:
 
     def _claim(self, connection: sqlite3.Connection, worker: str, now: int) -> Claim | None:
         if connection.execute(self._sql["is_any_due"], {"now": now}).fetchone()[0]:
-            connection.execute(self._sql["promote"], {"now": now})
+            promoted = connection.execute(self._sql["promote"], {"now": now}).fetchall()
+            queued = {row["group_name"] for row in promoted if row["lane"] == PLACE_NEEDED}
+            if queued:
+                self._following(connection, now).settle(queued)
         row = connection.execute(self._sql["claim"], {"worker": worker, "now": now}).fetchone()
         return claim_from(row) if row else None
 
@@ -199,14 +280,16 @@ class SQLiteStore:
 
     def finish(
         self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int, next_for: str | None = None
-    ) -> tuple[bool, Claim | None]:
+    ) -> Finished:
         with self._connections.transaction() as connection:
-            recorded = self._finish(connection, claim, outcome, verdict, ended_at, now)
-            return recorded, self._claim(connection, next_for, now) if next_for is not None else None
+            ready = self._finish(connection, claim, outcome, verdict, ended_at, now)
+            following = self._claim(connection, next_for, now) if next_for is not None else None
+            return Finished(ready is not None, following, ready or 0)
 
     def _finish(
         self, connection: sqlite3.Connection, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int
-    ) -> bool:
+    ) -> int | None:
+        """How many jobs may run now that could not before; None when the claim was lost."""
         values = outcome._asdict() | {
             "seq": claim.seq,
             "number": claim.number,
@@ -221,11 +304,125 @@ class SQLiteStore:
         values |= _waiting(verdict, now)
         row = connection.execute(self._sql["finish"], values).fetchone()
         if row is None:
-            return False
+            return None
         connection.execute(
             self._sql["add_attempt"], values | {key: row[key] for key in ("started_at", "ended_at", "outcome")}
         )
-        return True
+        if not row["placed"] and not row["is_needed"]:
+            return 0
+        following = self._following(connection, now)
+        if row["placed"]:
+            connection.execute(self._sql["leave_place"], {"seq": claim.seq})
+            following.settle([row["group_name"]])
+        if row["is_needed"]:
+            following.ended([claim.seq])
+        return following.ready
+
+    def edit(self, job_id: str, changes: Mapping[str, Any], now: int) -> int:
+        with self._connections.transaction() as connection:
+            row = self._row(job_id)
+            if row["state"] != PENDING:
+                raise Conflict(f"job {job_id} is {row['state']}: only a waiting job can be edited")
+            values = {key: row[key] for key in (*_EDITED, "seq", "due", "next_run_at")} | {"now": now}
+            values |= {_EDITED_AS.get(key, key): value for key, value in changes.items() if key not in _NEEDS}
+            if changes.get("env") is not None:
+                values["env"] = _json(changes["env"])
+            if "starts_at" in changes:
+                values |= {"due": max(now, changes["starts_at"]), "next_run_at": changes["starts_at"]}
+            try:
+                connection.execute(self._sql["edit"], values)
+            except sqlite3.IntegrityError as error:
+                holder = connection.execute(self._sql["holder_of_key"], (values["unique_key"],)).fetchone()
+                raise Conflict(
+                    f"job {holder['id']} with the key {values['unique_key']!r} is {holder['state']}"
+                ) from error
+            following = self._following(connection, now)
+            if not _NEEDS.isdisjoint(changes):
+                needs = [(row["seq"], needed, False) for needed in changes.get("after", ())]
+                needs += [(row["seq"], needed, True) for needed in changes.get("after_any", ())]
+                following.depend_anew(row["seq"], needs)
+            following.let_go([row["seq"]])
+            following.settle_all([row])
+            return following.ready
+
+    def hold(self, ids: Sequence[str], now: int) -> None:
+        with self._connections.transaction() as connection:
+            self._require_waiting(ids, "held")
+            held = connection.execute(self._sql["hold"], {"ids": _json(list(ids)), "now": now}).fetchall()
+            self._following(connection, now).settle_all(held)
+
+    def release(self, ids: Sequence[str], now: int) -> int:
+        with self._connections.transaction() as connection:
+            self._require_waiting(ids, "released")
+            released = connection.execute(self._sql["release"], {"ids": _json(list(ids)), "now": now}).fetchall()
+            following = self._following(connection, now)
+            following.let_go([row["seq"] for row in released])
+            return following.ready
+
+    def _require_waiting(self, ids: Sequence[str], what: str) -> None:
+        for job_id, state in self._states_of_all(ids).items():
+            if state != PENDING:
+                raise Conflict(f"job {job_id} is {state}: only a waiting job can be {what}")
+
+    def groups(self) -> list[GroupState]:
+        with self._connections.snapshot():
+            counts = self.counts()
+            rows = self._read("groups")
+        rest = {state: counts[state] - sum(row[state] for row in rows) for state in (PENDING, PROCESSING)}
+        return [
+            GroupState(
+                row["name"],
+                row["max_running"],
+                bool(row["paused"]),
+                row[PENDING] if row["name"] != DEFAULT_GROUP else rest[PENDING],
+                row[PROCESSING] if row["name"] != DEFAULT_GROUP else rest[PROCESSING],
+            )
+            for row in rows
+        ]
+
+    def set_limit(self, group: str, limit: int | None, now: int) -> int:
+        with self._connections.transaction() as connection:
+            return self._change_group(connection, now, "set_limit", group=group, limit=limit)
+
+    def remove_group(self, group: str, now: int) -> int:
+        with self._connections.transaction() as connection:
+            self._require_groups([group])
+            return self._change_group(connection, now, "remove_group", group=group)
+
+    def pause(self, groups: Sequence[str], now: int) -> None:
+        with self._connections.transaction() as connection:
+            self._require_groups(groups)
+            for group in groups or (WHOLE_QUEUE,):
+                self._change_group(connection, now, "set_paused", group=group, paused=1)
+
+    def resume(self, groups: Sequence[str], now: int) -> int:
+        with self._connections.transaction() as connection:
+            self._require_groups(groups)
+            chosen = groups or [row["name"] for row in self._read("paused_groups")]
+            ready = sum(self._change_group(connection, now, "set_paused", group=group, paused=0) for group in chosen)
+            # Those that waited for the whole queue are not told from any others.
+            return ready + (self._value("counted_ready") if WHOLE_QUEUE in chosen else 0)
+
+    def _change_group(self, connection: sqlite3.Connection, now: int, change: str, **values: object) -> int:
+        """Change one group; how many of its jobs may run now."""
+        group = str(values["group"])
+        following = self._following(connection, now)
+        was_restricted = group in following.restricted()
+        connection.execute(self._sql[change], values)
+        following.restrict(group, was_restricted)
+        return following.ready
+
+    def _require_groups(self, names: Collection[str]) -> None:
+        unknown = set(names) - {row["name"] for row in self._read("groups")}
+        if unknown:
+            raise NoSuchGroup(f"no group {', '.join(sorted(unknown))[:130]}")
+
+    def is_paused(self) -> bool:
+        return bool(self._value("is_paused"))
+
+    def needs(self, job_id: str) -> list[Needed]:
+        with self._connections.snapshot():
+            return [Needed(*row) for row in self._read("needed_by", {"seq": self._row(job_id)["seq"]})]
 
     def restart_back_offs(self, now: int) -> int:
         with self._connections.transaction() as connection:
@@ -264,6 +461,11 @@ class SQLiteStore:
     def close(self) -> None:
         self._connections.close()
 
+    def _following(self, connection: sqlite3.Connection, now: int) -> Following:
+        from queuectl.store.following import Following  # few changes mean something for others
+
+        return Following(connection, self._sql, now)
+
     def _read(self, name: str, values: dict[str, object] | tuple[object, ...] = ()) -> list[sqlite3.Row]:
         with self._connections.using() as connection:
             return connection.execute(self._sql[name], values).fetchall()
@@ -291,7 +493,7 @@ def _json(value: object) -> str:
 @cache
 def _add(rows: int) -> str:
     """The statement that adds so many jobs."""
-    return queries.load()["add"].replace("ROWS", ", ".join(f"({place}{', ?' * 8})" for place in range(rows)))
+    return queries.load()["add"].replace("ROWS", ", ".join([f"(?{', ?' * 11})"] * rows))
 
 
 def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
@@ -304,6 +506,9 @@ def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
         max_retries if job.max_retries is None else job.max_retries,
         round(job.delay * clock.SECOND) if job.delay else None,
         job.run_at,
+        job.priority,
+        job.group,
+        job.unique,
     )
 
 

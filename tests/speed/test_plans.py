@@ -41,6 +41,32 @@ INDEXES = {
     "cancel_waiting": BY_ID,
     "cancel_running": BY_ID,
     "revive": BY_ID,
+    "hold": BY_ID,
+    "release": BY_ID,
+    "seqs_of": BY_ID,
+    "keys_in_use": [*BY_ID, "jobs_once"],
+    "holder_of_key": ["jobs_once"],
+    "let_go": BY_NUMBER,
+    "leave_place": BY_NUMBER,
+    "edit": BY_NUMBER,
+    "queue_up": BY_NUMBER,
+    "places_of": ["jobs_placed"],
+    "take_places": ["jobs_waiting_for_a_place", *BY_NUMBER],
+    "swap_places": ["jobs_waiting_for_a_place", "jobs_placed", *BY_NUMBER],
+    "give_places_back": ["jobs_placed"],
+    "free_placed": ["jobs_placed"],
+    "restrict_running": ["jobs_by_state"],
+    "restrict_waiting": ["jobs_ready"],
+    "counted_ready": ["jobs_ready"],
+    "groups": ["jobs_by_group"],
+    "depend": BY_ID,
+    "count_blockers": BY_NUMBER,
+    "hold_blocked": BY_NUMBER,
+    "doom": BY_NUMBER,
+    "unblock": BY_NUMBER,
+    "unmet_needs": BY_NUMBER,
+    "needed_by": BY_NUMBER,
+    "doomed_by": BY_NUMBER,
     "forget_output": [*BY_ID, *BY_NUMBER],
 }
 """What each query finds its rows by."""
@@ -49,11 +75,15 @@ IN_ORDER = {"list_all", "newest"}
 """They read the jobs in the order of enqueue, and stop."""
 UNPLANNED = {"add", "add_attempt", "last_seq"}
 """They put a row in, or read a table of one row."""
+OF_GROUPS = {"restrictions", "set_limit", "set_paused", "paused_groups", "remove_group", "is_paused"}
+OF_NEEDS = {"depend_no_more", "dependencies_within", "needs_itself", "dependents_of"}
+"""They read no jobs; of the dependencies, those of some jobs."""
 THOROUGH = {"contradictions", "logged"}
 """They are for a doctor, who reads everything."""
 
-SORTING = {"next_scheduled", "oldest_waiting", "ids_in_states"}
-"""These sort: the first of two lanes, the first of each priority, and ids of which each is put back anyhow."""
+SORTING = {"next_scheduled", "oldest_waiting", "ids_in_states", "groups", "doom", "unblock"}
+"""These sort: the first of two lanes, the first of each priority, ids of which each is put back anyhow, and the groups.
+Or they group: what jobs need, by job."""
 
 
 @pytest.fixture
@@ -89,7 +119,7 @@ def fill(path: Path, each: int) -> None:
 
 def plan_of(path: Path, name: str) -> list[str]:
     sql = queries.load()[name]
-    values = (1,) if "?" in sql else dict.fromkeys(re.findall(r":(\w+)", sql), 1)
+    values = (1,) if "?" in sql and ":" not in sql else dict.fromkeys(re.findall(r":(\w+)", sql), 1)
     connection = sqlite3.connect(path)
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     connection.close()
@@ -97,7 +127,7 @@ def plan_of(path: Path, name: str) -> list[str]:
 
 
 def test_every_query_is_looked_at() -> None:
-    assert set(queries.load()) == INDEXES.keys() | IN_ORDER | UNPLANNED | THOROUGH
+    assert set(queries.load()) == INDEXES.keys() | IN_ORDER | UNPLANNED | OF_GROUPS | OF_NEEDS | THOROUGH
 
 
 @pytest.mark.parametrize("name", INDEXES)

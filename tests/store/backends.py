@@ -55,7 +55,7 @@ def claim(store: Store, now: int = T0, worker: str = "w") -> Claim:
 def finish(store: Store, claimed: Claim, kind: str = "succeeded", now: int = T0, **details: Any) -> bool:
     """Record an outcome as a worker does; whether it was recorded."""
     verdict = judge(kind, claimed.attempts, claimed.max_retries, 2, 86_400)
-    recorded, following = store.finish(claimed, Outcome(kind, **details), verdict, now, now)
+    recorded, following, _ = store.finish(claimed, Outcome(kind, **details), verdict, now, now)
     assert following is None
     return recorded
 

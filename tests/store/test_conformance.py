@@ -371,11 +371,11 @@ def test_the_next_claim_comes_with_the_outcome(store: Store) -> None:
     add(store, "a", "b")
     first = claim(store)
     verdict = judge("succeeded", 1, 3, 2, 10)
-    recorded, second = store.finish(first, Outcome("succeeded", 0), verdict, T0, after(1), "v")
+    recorded, second, _ = store.finish(first, Outcome("succeeded", 0), verdict, T0, after(1), "v")
     assert recorded
     assert second is not None
     assert (second.id, second.worker, second.started_at) == ("b", "v", after(1))
-    assert store.finish(second, Outcome("succeeded", 0), verdict, T0, after(2), "v") == (True, None)
+    assert store.finish(second, Outcome("succeeded", 0), verdict, T0, after(2), "v") == (True, None, 0)
 
 
 def test_who_lost_its_claim_records_nothing_but_may_go_on(store: Store) -> None:
@@ -383,7 +383,7 @@ def test_who_lost_its_claim_records_nothing_but_may_go_on(store: Store) -> None:
     lost = claim(store)
     finish(store, lost, "crashed")
     before = store.attempts("a"), store.get("a")
-    recorded, following = store.finish(lost, Outcome("succeeded", 0), judge("succeeded", 1, 3, 2, 10), T0, T0, "w")
+    recorded, following, _ = store.finish(lost, Outcome("succeeded", 0), judge("succeeded", 1, 3, 2, 10), T0, T0, "w")
     assert not recorded
     assert following is not None
     assert following.id == "b"
@@ -471,7 +471,7 @@ def test_a_retry_that_was_handed_back_is_still_that_retry(store: Store) -> None:
 def test_a_waiting_job_is_cancelled_at_once(store: Store) -> None:
     add(store, "ready")
     add(store, "later", delay=60)
-    assert store.cancel(["ready", "later"], after(1)) == []
+    assert store.cancel(["ready", "later"], after(1)).running == []
     for name in ("ready", "later"):
         found = store.get(name)
         assert (found.state, found.next_run_at, found.updated_at) == ("cancelled", None, iso(after(1)))
@@ -484,7 +484,7 @@ def test_a_waiting_job_is_cancelled_at_once(store: Store) -> None:
 def test_a_job_in_back_off_is_cancelled_at_once(store: Store) -> None:
     add(store, "a")
     finish(store, claim(store), "failed")
-    assert store.cancel(["a"], T0) == []
+    assert store.cancel(["a"], T0).running == []
     assert (store.get("a").state, store.get("a").next_run_at) == ("cancelled", None)
     assert store.claim("w", after(100)) is None
 
@@ -492,15 +492,15 @@ def test_a_job_in_back_off_is_cancelled_at_once(store: Store) -> None:
 def test_a_running_job_is_asked_to_end(store: Store) -> None:
     add(store, "a", "b")
     got = claim(store)
-    assert store.cancel(["a", "b"], after(1)) == ["a"]
+    assert store.cancel(["a", "b"], after(1)).running == ["a"]
     found = store.get("a")
     assert (found.state, found.cancel_requested) == ("processing", True)
     assert store.is_cancel_requested(got)
     assert store.holds(got)
-    assert store.cancel(["a"], after(2)) == ["a"]
+    assert store.cancel(["a"], after(2)).running == ["a"]
     assert finish(store, got, "cancelled", after(3), signal=15)
     assert (store.get("a").state, store.get("a").outcome) == ("cancelled", "cancelled")
-    assert store.cancel(["a", "b"], after(4)) == [], "cancelled already is fine"
+    assert store.cancel(["a", "b"], after(4)).running == [], "cancelled already is fine"
 
 
 @pytest.mark.parametrize("kind", OUTCOMES)
@@ -539,8 +539,8 @@ def test_several_are_cancelled_or_none(store: Store) -> None:
     with pytest.raises(NoSuchJob):
         store.cancel(["running", "waiting", "unknown"], after(1))
     assert everything(store) == before
-    assert store.cancel(["waiting", "running", "waiting"], after(1)) == ["running"]
-    assert store.cancel([], T0) == []
+    assert store.cancel(["waiting", "running", "waiting"], after(1)).running == ["running"]
+    assert store.cancel([], T0).running == []
 
 
 # Running again
@@ -703,7 +703,7 @@ def work_off(backend: Backend, worker: str, record: Path, jobs: int) -> None:
                 continue
             file.write(f"{got.id} {got.number}\n")
             verdict = judge("succeeded", got.attempts, got.max_retries, 2, 10)
-            recorded, got = store.finish(got, Outcome("succeeded", 0), verdict, T0, T0, worker)
+            recorded, got, _ = store.finish(got, Outcome("succeeded", 0), verdict, T0, T0, worker)
             assert recorded
 
 

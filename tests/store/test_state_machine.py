@@ -167,7 +167,7 @@ class StoreMachine(RuleBasedStateMachine):
     def finish_any_claim_ever_made_and_claim_the_next(self, data: st.DataObject, kind: str) -> None:
         done = data.draw(st.sampled_from(self.claims))
         verdict = judge(kind, done.attempts, done.max_retries, BASE, CAP)
-        recorded, following = self.store.finish(done, Outcome(kind), verdict, self.now, self.now, "w")
+        recorded, following, _ = self.store.finish(done, Outcome(kind), verdict, self.now, self.now, "w")
         assert recorded == self.model.finish(done.id, done.number, kind, self.now)
         self._compare_claim(following)
 
@@ -180,7 +180,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(data=st.data(), kind=st.sampled_from(["succeeded", "failed", "crashed", "cancelled", "released"]))
     def cancel_a_running_job_that_ends_in_that_moment(self, data: st.DataObject, kind: str) -> None:
         running = data.draw(st.sampled_from(self._held()))
-        assert self.store.cancel([running.id], self.now) == [running.id]
+        assert self.store.cancel([running.id], self.now).running == [running.id]
         assert self.model.cancel(running.id)
         self._finish(running, kind)
 
@@ -190,7 +190,7 @@ class StoreMachine(RuleBasedStateMachine):
         name = self._some_job(data)
         if self.model.cancel(name):
             running = self.model.jobs[name].state == "processing"
-            assert self.store.cancel([name], self.now) == ([name] if running else [])
+            assert self.store.cancel([name], self.now).running == ([name] if running else [])
         else:
             with pytest.raises(Conflict):
                 self.store.cancel([name], self.now)
@@ -265,7 +265,7 @@ class StoreMachine(RuleBasedStateMachine):
     def _finish(self, done: Claim, kind: str) -> None:
         recorded = self.model.finish(done.id, done.number, kind, self.now)
         verdict = judge(kind, done.attempts, done.max_retries, BASE, CAP)
-        assert self.store.finish(done, Outcome(kind), verdict, self.now, self.now) == (recorded, None)
+        assert self.store.finish(done, Outcome(kind), verdict, self.now, self.now) == (recorded, None, 0)
 
     def _compare_claim(self, claimed: Claim | None) -> None:
         expected = self.model.claim(self.now)

@@ -41,7 +41,9 @@ def end(queue: Queue, *kinds: str) -> list[str]:
         assert claimed is not None
         now = queue._clock.now()
         verdict = judge(kind, claimed.attempts, claimed.max_retries, 2, 10)
-        recorded, _ = store.finish(claimed, Outcome(kind, exit_code=0 if kind == "succeeded" else 1), verdict, now, now)
+        recorded, *_ = store.finish(
+            claimed, Outcome(kind, exit_code=0 if kind == "succeeded" else 1), verdict, now, now
+        )
         assert recorded
         ids.append(claimed.id)
     store.close()

@@ -8,14 +8,15 @@ SELECT seq FROM sqlite_sequence WHERE name = 'jobs';
 SELECT 1 FROM jobs WHERE id = ?;
 
 -- name: add
--- As many jobs as there are rows in the place of ROWS: one statement for each would take twice as long. A row's first
--- value is its place among them, the last two its delay in microseconds and its time. The parameters are now, the first number, and the latest
--- time there is; then the rows.
-INSERT INTO jobs (seq, id, command, cwd, env, timeout, max_retries, lane, due, next_run_at, created_at, updated_at)
-SELECT seq, coalesce(id, seq), command, cwd, env, timeout, max_retries,
+-- As many jobs as there are rows in the place of ROWS: one statement for each would take twice as long. The parameters
+-- are now, the first number, and the latest time there is; then the rows. A row begins with its place among all.
+INSERT INTO jobs (seq, id, command, cwd, env, timeout, max_retries, priority, group_name, unique_key,
+                  lane, due, next_run_at, created_at, updated_at)
+SELECT seq, coalesce(id, seq), command, cwd, env, timeout, max_retries, priority, group_name, unique_key,
        starts_at IS NOT NULL AND starts_at > ?1, coalesce(starts_at, ?1), starts_at, ?1, ?1
 FROM (SELECT ?2 + column1 AS seq, column2 AS id, column3 AS command, column4 AS cwd, column5 AS env,
-             column6 AS timeout, column7 AS max_retries, coalesce(column9, min(?1 + column8, ?3)) AS starts_at
+             column6 AS timeout, column7 AS max_retries, coalesce(column9, min(?1 + column8, ?3)) AS starts_at,
+             column10 AS priority, column11 AS group_name, column12 AS unique_key
       FROM (VALUES ROWS));
 
 -- name: get
@@ -46,15 +47,17 @@ SELECT * FROM attempts WHERE job_seq = ? ORDER BY number;
 
 -- name: is_work_ready
 -- Whether a claim is worth taking the write lock for.
-SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 0)
-    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
-    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now);
+SELECT (EXISTS (SELECT 1 FROM jobs WHERE lane = 0)
+     OR EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
+     OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now))
+    AND NOT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused);
 
 -- name: promote
 -- Jobs whose time has come are ready. Bounded, so that one claim stays short.
-UPDATE jobs SET lane = 0
+UPDATE jobs SET lane = iif(group_name IN (SELECT name FROM restricted), 4, 0)
 WHERE seq IN (SELECT seq FROM jobs WHERE lane = 1 AND due <= :now ORDER BY due LIMIT 500)
-   OR seq IN (SELECT seq FROM jobs WHERE lane = 2 AND due <= :now ORDER BY due LIMIT 500);
+   OR seq IN (SELECT seq FROM jobs WHERE lane = 2 AND due <= :now ORDER BY due LIMIT 500)
+RETURNING lane, group_name;
 
 -- name: is_any_due
 SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
@@ -67,6 +70,7 @@ SET state = 'processing', lane = NULL, next_run_at = NULL, worker = :worker,
     attempts = attempts + 1, starts = starts + 1,
     started_at = max(:now, coalesce(ended_at, 0)), updated_at = :now
 WHERE seq = (SELECT seq FROM jobs WHERE lane = 0 ORDER BY priority DESC, due, seq LIMIT 1)
+  AND NOT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused)
 RETURNING *;
 
 -- name: claimed_by
@@ -89,7 +93,8 @@ SET state = iif(cancel_requested, 'cancelled', :state),
     outcome = iif(cancel_requested AND :outcome <> 'crashed', 'cancelled', :outcome),
     exit_code = :exit_code, signal = :signal, reason = :reason
 WHERE seq = :seq AND state = 'processing' AND starts = :number
-RETURNING started_at, ended_at, outcome, state;
+RETURNING started_at, ended_at, outcome, state, placed, group_name,
+          state <> 'pending' AND EXISTS (SELECT 1 FROM dependencies WHERE needs = jobs.seq) AS is_needed;
 
 -- name: add_attempt
 INSERT INTO attempts (job_seq, number, started_at, ended_at, outcome, exit_code, signal, reason, worker,
@@ -104,8 +109,9 @@ SELECT id FROM jobs WHERE state IN (SELECT value FROM json_each(:states)) ORDER 
 -- As all that follow for several jobs: their ids are a JSON array. The plus keeps SQLite from the state's index,
 -- with which it would read every job of a state to find one.
 UPDATE jobs
-SET state = 'cancelled', lane = NULL, next_run_at = NULL, updated_at = :now, reason = 'cancelled while it waited'
-WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'pending';
+SET state = 'cancelled', lane = NULL, next_run_at = NULL, updated_at = :now, reason = :reason, placed = 0
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'pending'
+RETURNING seq, group_name;
 
 -- name: cancel_running
 UPDATE jobs SET cancel_requested = 1, updated_at = :now
@@ -114,9 +120,11 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'processing' AND NO
 -- name: revive
 -- Run an ended job again: retries start anew, the history stays.
 UPDATE jobs
-SET state = 'pending', lane = 0, due = :now, next_run_at = NULL, attempts = 0, cancel_requested = 0,
+SET state = 'pending', lane = iif(group_name IN (SELECT name FROM restricted), 4, 0), due = :now, next_run_at = NULL,
+    attempts = 0, cancel_requested = 0, doomed = 0, held = 0,
     outcome = NULL, exit_code = NULL, signal = NULL, reason = NULL, updated_at = :now
-WHERE id IN (SELECT value FROM json_each(:ids)) AND +state IN ('completed', 'dead', 'cancelled');
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state IN ('completed', 'dead', 'cancelled')
+RETURNING seq, lane, group_name;
 
 -- name: restart_back_offs
 -- A job enters its back-off when it is changed last. After this, its row is as if that were now.
@@ -132,11 +140,14 @@ SELECT min(due) FROM (
     SELECT min(due) FROM jobs WHERE lane = 2);
 
 -- name: has_work_left
--- What a drain waits for: ready and running jobs, and retries in back-off.
-SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 0)
-    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2)
-    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
-    OR EXISTS (SELECT 1 FROM jobs WHERE state = 'processing');
+-- What a drain waits for: ready and running jobs, and retries in back-off; what is paused needs further help. Jobs that
+-- wait for others, or for a place in their group, become ready as one of these ends.
+SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'processing')
+    OR (NOT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused)
+        AND (EXISTS (SELECT 1 FROM jobs WHERE lane = 0)
+          OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND group_name NOT IN (SELECT name FROM groups WHERE paused))
+          OR EXISTS (SELECT 1 FROM jobs
+                     WHERE lane = 1 AND due <= :now AND group_name NOT IN (SELECT name FROM groups WHERE paused))));
 
 -- name: oldest_waiting
 -- The one that is ready since the earliest time: of each priority the first, and of these the first. A search by order
@@ -183,3 +194,207 @@ WHERE job_seq IN (SELECT seq FROM jobs WHERE id IN (SELECT value FROM json_each(
 
 -- name: newest
 SELECT created_at FROM jobs ORDER BY seq DESC LIMIT 1;
+
+-- Groups: a job of a restricted one takes a place in it before it can be claimed.
+
+-- name: restrictions
+SELECT name, places FROM restricted;
+
+-- name: places_of
+-- Of one group: how many places it has, and how many are taken. No row when it is not restricted.
+SELECT places, (SELECT count(*) FROM jobs WHERE placed = 1 AND group_name = :group) AS taken
+FROM restricted WHERE name = :group;
+
+-- name: queue_up
+-- Jobs that were just added, of restricted groups: they need a place.
+UPDATE jobs SET lane = 4
+WHERE seq >= :first AND +lane = 0 AND +placed = 0 AND group_name IN (SELECT name FROM restricted);
+
+-- name: leave_place
+UPDATE jobs SET placed = 0, lane = iif(lane = 0, 4, lane) WHERE seq = :seq;
+
+-- name: take_places
+-- The first that wait, at most so many, have a place now, or in a group without restriction need none.
+UPDATE jobs SET lane = 0, placed = :placed
+WHERE seq IN (SELECT seq FROM jobs WHERE lane = 4 AND group_name = :group ORDER BY priority DESC, due, seq LIMIT :most)
+RETURNING seq;
+
+-- name: swap_places
+-- Who waits first takes the place of who would be started last, where that is a better order. No row: all is in order.
+WITH first AS (
+    SELECT seq, priority, due FROM jobs WHERE lane = 4 AND group_name = :group ORDER BY priority DESC, due, seq LIMIT 1),
+last AS (
+    SELECT seq, priority, due FROM jobs
+    WHERE placed = 1 AND group_name = :group AND lane = 0 ORDER BY priority, due DESC, seq DESC LIMIT 1)
+UPDATE jobs SET lane = 4 - lane, placed = 1 - placed
+WHERE seq IN (
+    SELECT value FROM first, last, json_each(json_array(first.seq, last.seq))
+    WHERE (-first.priority, first.due, first.seq) < (-last.priority, last.due, last.seq))
+RETURNING seq;
+
+-- name: set_limit
+INSERT INTO groups (name, max_running) VALUES (:group, :limit)
+ON CONFLICT (name) DO UPDATE SET max_running = excluded.max_running;
+
+-- name: set_paused
+INSERT INTO groups (name, paused) VALUES (:group, :paused)
+ON CONFLICT (name) DO UPDATE SET paused = excluded.paused;
+
+-- name: paused_groups
+SELECT name FROM groups WHERE paused;
+
+-- name: remove_group
+DELETE FROM groups WHERE name = :group;
+
+-- name: restrict_waiting
+-- The jobs of a group that was not restricted before: those that may run need a place, those that run have one.
+UPDATE jobs SET lane = 4 WHERE lane = 0 AND placed = 0 AND group_name = :group;
+
+-- name: give_places_back
+UPDATE jobs SET lane = 4, placed = 0 WHERE placed = 1 AND group_name = :group AND lane = 0;
+
+-- name: restrict_running
+UPDATE jobs SET placed = 1 WHERE state = 'processing' AND group_name = :group;
+
+-- name: free_placed
+UPDATE jobs SET placed = 0 WHERE placed = 1 AND group_name = :group;
+
+-- name: groups
+-- Every group that was set up, or that waiting or running jobs name, but for the queue itself.
+SELECT name, max_running, paused,
+       (SELECT count(*) FROM jobs WHERE group_name = name AND state = 'pending'
+            AND group_name <> 'default' AND state IN ('pending', 'processing')) AS pending,
+       (SELECT count(*) FROM jobs WHERE group_name = name AND state = 'processing'
+            AND group_name <> 'default' AND state IN ('pending', 'processing')) AS processing
+FROM (SELECT name, max_running, paused FROM groups WHERE name <> ''
+      UNION ALL
+      SELECT DISTINCT group_name, NULL, 0 FROM jobs
+      WHERE group_name <> 'default' AND state IN ('pending', 'processing') AND group_name NOT IN (SELECT name FROM groups)
+      UNION ALL
+      SELECT 'default', NULL, 0 WHERE 'default' NOT IN (SELECT name FROM groups))
+ORDER BY name <> 'default', name;
+
+-- name: is_paused
+SELECT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused);
+
+-- Jobs that wait: for somebody to release them, or for others.
+
+-- name: hold
+UPDATE jobs SET held = 1, lane = 3, placed = 0, updated_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'pending' AND NOT held
+RETURNING group_name;
+
+-- name: release
+UPDATE jobs SET held = 0, updated_at = :now
+WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'pending' AND held
+RETURNING seq;
+
+-- name: let_go
+-- Jobs that nothing holds back any more, by seq (a JSON array): ready, or scheduled still.
+UPDATE jobs SET lane = iif(next_run_at > :now, iif(attempts > 0, 2, 1), iif(group_name IN (SELECT name FROM restricted), 4, 0)),
+    due = max(due, iif(next_run_at > :now, due, :now))
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND +state = 'pending' AND lane = 3 AND NOT held AND blockers = 0
+RETURNING lane, group_name;
+
+-- name: depend
+INSERT INTO dependencies (job_seq, needs, however)
+SELECT :seq, seq, :however FROM jobs WHERE id = :id
+ON CONFLICT (job_seq, needs) DO UPDATE SET however = min(however, :however);
+
+-- name: depend_no_more
+DELETE FROM dependencies WHERE job_seq = :seq;
+
+-- name: dependencies_within
+-- Of the jobs from one number on: who needs whom among them.
+SELECT job_seq, needs FROM dependencies WHERE job_seq >= :first AND needs >= :first;
+
+-- name: needs_itself
+-- Whether a job needs one that needs it, however far.
+WITH RECURSIVE needed (seq) AS (
+    SELECT needs FROM dependencies WHERE job_seq = :seq
+    UNION
+    SELECT needs FROM needed JOIN dependencies ON job_seq = needed.seq)
+SELECT EXISTS (SELECT 1 FROM needed WHERE seq = :seq);
+
+-- name: needed_by
+-- What a job needs, with the states of these.
+SELECT id, state, however FROM dependencies JOIN jobs ON seq = needs WHERE job_seq = :seq ORDER BY needs;
+
+-- name: count_blockers
+-- How many jobs each of some jobs (by seq, a JSON array) still waits for.
+UPDATE jobs SET blockers = (
+    SELECT count(*) FROM dependencies JOIN jobs AS needed ON needed.seq = needs
+    WHERE job_seq = jobs.seq AND needed.state IN ('pending', 'processing'))
+WHERE seq IN (SELECT value FROM json_each(:seqs));
+
+-- name: hold_blocked
+UPDATE jobs SET lane = 3, placed = 0
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND +state = 'pending' AND (held OR blockers > 0)
+RETURNING group_name;
+
+-- name: doom
+-- Cancel what can never start any more: waiting jobs that need the completion of one which ended otherwise, and, level by
+-- level, those that need these. The jobs that ended are given by seq, as a JSON array.
+WITH RECURSIVE doomed (seq, because) AS (
+    SELECT job_seq, needs
+    FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value CROSS JOIN jobs ON seq = needs
+    WHERE NOT however AND +state IN ('dead', 'cancelled')
+    UNION
+    SELECT job_seq, needs
+    FROM doomed CROSS JOIN jobs ON jobs.seq = doomed.seq CROSS JOIN dependencies ON needs = doomed.seq
+    WHERE NOT however AND +state = 'pending')
+UPDATE jobs
+SET state = 'cancelled', lane = NULL, next_run_at = NULL, placed = 0, doomed = 1, updated_at = :now,
+    reason = 'needs job ' || (SELECT id FROM jobs AS cause WHERE cause.seq = chosen.because) || ', which did not complete'
+FROM (SELECT seq, min(because) AS because FROM doomed GROUP BY seq) AS chosen
+WHERE jobs.seq = chosen.seq AND +state = 'pending'
+RETURNING seq, group_name;
+
+-- name: unblock
+-- One job less to wait for, for each of those given that they need.
+UPDATE jobs SET blockers = blockers - chosen.ended
+FROM (SELECT job_seq, count(*) AS ended FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value GROUP BY job_seq) AS chosen
+WHERE seq = chosen.job_seq AND +state = 'pending' AND blockers > 0
+RETURNING seq, blockers;
+
+-- name: dependents_of
+SELECT DISTINCT job_seq FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value;
+
+-- name: unmet_needs
+-- What jobs (by seq) need the completion of, and what ended otherwise.
+SELECT job_seq, needs, state
+FROM json_each(:seqs) CROSS JOIN dependencies ON job_seq = value CROSS JOIN jobs ON seq = needs
+WHERE NOT however AND +state IN ('dead', 'cancelled');
+
+-- name: doomed_by
+-- The jobs that were cancelled because of some (by seq), level by level.
+WITH RECURSIVE doomed_by (seq) AS (
+    SELECT job_seq FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value CROSS JOIN jobs ON jobs.seq = job_seq
+    WHERE doomed AND +state = 'cancelled'
+    UNION
+    SELECT job_seq FROM doomed_by CROSS JOIN dependencies ON needs = doomed_by.seq CROSS JOIN jobs ON jobs.seq = job_seq
+    WHERE doomed AND +state = 'cancelled')
+SELECT id FROM doomed_by CROSS JOIN jobs USING (seq);
+
+-- name: holder_of_key
+SELECT seq, id, state FROM jobs WHERE unique_key = ? AND state IN ('pending', 'processing');
+
+-- name: keys_in_use
+-- Which jobs stand in the way of putting others (by id) back, that have the same key.
+SELECT holder.id, holder.unique_key FROM json_each(:ids) JOIN jobs ON jobs.id = value
+JOIN jobs AS holder ON holder.unique_key = jobs.unique_key AND holder.state IN ('pending', 'processing');
+
+-- name: seqs_of
+SELECT seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
+
+-- name: counted_ready
+-- How many workers to wake at most: there are no more than 512.
+SELECT count(*) FROM (SELECT 1 FROM jobs WHERE lane = 0 LIMIT 512);
+
+-- name: edit
+-- A job is off its lane until it is let go again, on the one that it belongs to now.
+UPDATE jobs
+SET command = :command, cwd = :cwd, env = :env, timeout = :timeout, max_retries = :max_retries, priority = :priority,
+    group_name = :group_name, unique_key = :unique_key, due = :due, next_run_at = :next_run_at,
+    lane = 3, placed = 0, updated_at = :now
+WHERE seq = :seq AND +state = 'pending';

@@ -1,0 +1,107 @@
+"""``group``, ``pause``, ``resume``: how many jobs of a kind may run at once, and whether any may start."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.base import App, Group, command, pass_app
+from queuectl.cli.jobs import count
+from queuectl.cli.output import Column
+
+_TABLE = (
+    Column("GROUP", cut=True),
+    Column("LIMIT", right=True),
+    Column("PENDING", right=True),
+    Column("PROCESSING", right=True),
+    Column("STATE"),
+)
+
+
+@click.command(
+    "group",
+    cls=Group,
+    invoke_without_command=True,
+    examples=("queuectl group set gpu --limit 1", "queuectl group list"),
+)
+@click.pass_context
+def cmd_group(ctx: click.Context) -> None:
+    """Groups of jobs: how many of each may run at once."""
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(group_list)
+
+
+@cmd_group.command("list", examples=("queuectl group list", "queuectl group list --json"))
+@pass_app
+def group_list(app: App) -> None:
+    """List the groups, their limits, and what is in them."""
+    queue = app.existing_queue()
+    groups, paused = queue.groups(), queue.paused
+    if app.json:
+        output.emit_json_array(group.as_dict() for group in groups)
+        return
+    rows = [
+        [
+            group.name,
+            "none" if group.limit is None else str(group.limit),
+            str(group.pending),
+            str(group.processing),
+            "paused" if group.paused or paused else "open",
+        ]
+        for group in groups
+    ]
+    output.emit_table(_TABLE, rows)
+    if paused:
+        output.note("the whole queue is paused: 'queuectl resume' lets jobs start again")
+
+
+@cmd_group.command(
+    "set",
+    examples=("queuectl group set gpu --limit 1", "queuectl group set gpu --limit 0"),
+    after_help=("The limit holds over all workers. A lower one ends no job that runs.",),
+)
+@click.argument("name", metavar="NAME")
+@click.option("--limit", metavar="N", required=True, help="At most so many of its jobs run at once; 0 for no limit.")
+@pass_app
+def group_set(app: App, name: str, limit: str) -> None:
+    """Set up a group, or change its limit."""
+    most = count(limit, "--limit")
+    app.existing_queue().set_group(name, most or None)
+    output.note(f"group {name}: " + (f"at most {most} at once" if most else "no limit"))
+
+
+@cmd_group.command("remove", examples=("queuectl group set gpu --limit 1 && queuectl group remove gpu",))
+@click.argument("name", metavar="NAME")
+@pass_app
+def group_remove(app: App, name: str) -> None:
+    """Forget a group's limit and pause; its jobs stay."""
+    app.existing_queue().remove_group(name)
+    output.note(f"group {name}: no limit any more")
+
+
+@command(
+    "pause",
+    examples=("queuectl pause", "queuectl pause default"),
+    after_help=("What runs goes on. A drain does not wait for paused jobs.",),
+)
+@click.argument("groups", nargs=-1, metavar="[GROUP...]")
+@pass_app
+def cmd_pause(app: App, groups: Sequence[str]) -> None:
+    """Start no more jobs: of some groups, or of the whole queue."""
+    app.existing_queue().pause(*groups)
+    what = f"{', '.join(dict.fromkeys(groups))}" if groups else "the queue"
+    output.note(f"{what} paused: 'queuectl resume{''.join(f' {each}' for each in dict.fromkeys(groups))}' goes on")
+
+
+@command("resume", examples=("queuectl resume", "queuectl resume default"))
+@click.argument("groups", nargs=-1, metavar="[GROUP...]")
+@pass_app
+def cmd_resume(app: App, groups: Sequence[str]) -> None:
+    """Let jobs start again: of some groups, or of all."""
+    queue = app.existing_queue()
+    queue.resume(*groups)
+    output.note(f"{', '.join(dict.fromkeys(groups)) or 'all'} resumed")
+    if groups and queue.paused:
+        output.note("the whole queue is still paused: 'queuectl resume' lets jobs start again")

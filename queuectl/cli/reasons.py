@@ -1,0 +1,72 @@
+"""Why a job is in the state that it is in, in one line."""
+
+from __future__ import annotations
+
+from queuectl import clock
+from queuectl.api import Queue
+from queuectl.cli.summary import span, status_of
+from queuectl.model import CANCELLED, COMPLETED, ENDED, PENDING, PROCESSING, SUCCEEDED, Job
+
+_SHOWN = 5
+
+
+def reason(queue: Queue, job: Job) -> str:
+    """What a job waits for, what it does, or how it ended."""
+    if job.state == PENDING:
+        return _waits_for(queue, job)
+    if job.state == PROCESSING:
+        return _runs(queue, job)
+    if job.state == COMPLETED:
+        return f"its attempt {_last_number(queue, job)} succeeded"
+    if job.state == CANCELLED:
+        return job.reason or "cancelled"
+    tried = f"after {job.attempts} of at most {job.max_retries + 1} attempts"
+    return f"{job.reason or job.outcome}, {tried}: see 'queuectl logs {job.id}'"
+
+
+def _runs(queue: Queue, job: Job) -> str:
+    for_ = span(clock.SYSTEM_CLOCK.now() - clock.timestamp(job.started_at or job.updated_at))
+    if job.cancel_requested:
+        return f"it was cancelled, and {job.worker} ends it"
+    if not status_of(queue.home)["running"]:
+        return "its workers are gone: 'queuectl worker-start' runs it again"
+    return f"{job.worker} has run it for {for_}"
+
+
+def _last_number(queue: Queue, job: Job) -> int:
+    return next(each.number for each in reversed(queue.attempts(job.id)) if each.outcome == SUCCEEDED)
+
+
+def _waits_for(queue: Queue, job: Job) -> str:
+    """The first thing that stands in its way, in the order in which they would have to be removed."""
+    if job.held:
+        return f"held until 'queuectl release {job.id}'"
+    if job.blockers:
+        return _other_jobs(queue, job)
+    now = clock.SYSTEM_CLOCK.now()
+    due = clock.timestamp(job.next_run_at) if job.next_run_at else now
+    if due > now:
+        after = f", after: {job.reason}" if job.attempts and job.reason else ""
+        return f"starts in {span(due - now)}{after}"
+    return _would_run(queue, job)
+
+
+def _would_run(queue: Queue, job: Job) -> str:
+    """What keeps a job waiting that may run."""
+    group = next(each for each in queue.groups() if each.name == job.group)
+    if queue.paused:
+        return "the whole queue is paused until 'queuectl resume'"
+    if group.paused:
+        return f"its group {group.name} is paused until 'queuectl resume {group.name}'"
+    if not status_of(queue.home)["running"]:
+        return "no workers run: start them with 'queuectl worker-start'"
+    if group.limit is not None and group.processing >= group.limit:
+        return f"its group {group.name} has reached its limit of {group.limit} at once"
+    return "ready: it starts when its turn comes and a worker is free"
+
+
+def _other_jobs(queue: Queue, job: Job) -> str:
+    needed = [each for each in queue.needs(job.id) if each.state not in ENDED]
+    shown = ", ".join(f"{each.id} ({each.state})" for each in needed[:_SHOWN])
+    more = f" and {len(needed) - _SHOWN} more" if len(needed) > _SHOWN else ""
+    return f"waits for {'job' if len(needed) == 1 else 'jobs'} {shown}{more}"

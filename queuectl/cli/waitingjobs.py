@@ -1,0 +1,94 @@
+"""``hold``, ``release``, ``edit``, ``why``: what is done to jobs that wait, and what they wait for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from queuectl.cli import output
+from queuectl.cli.base import App, Command, command, pass_app
+from queuectl.cli.enqueue import cmd_enqueue, command_line
+from queuectl.cli.jobs import report
+
+_NOT_EDITED = {"job_file", "given_id", "wait", "argv", "if_exists"}
+
+
+@command(
+    "hold",
+    examples=("queuectl hold 1",),
+    after_help=("Only waiting jobs can be held. Of several ids all are dealt with or, when one is bad, none.",),
+)
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@pass_app
+def cmd_hold(app: App, ids: Sequence[str]) -> None:
+    """Keep waiting jobs from starting until they are released."""
+    queue = app.existing_queue()
+    queue.hold(*ids)
+    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "held")
+
+
+@command("release", examples=("queuectl release 1",))
+@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@pass_app
+def cmd_release(app: App, ids: Sequence[str]) -> None:
+    """Let jobs start that were held."""
+    queue = app.existing_queue()
+    queue.release(*ids)
+    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "released")
+
+
+@click.command(
+    "edit",
+    cls=Command,
+    params=[
+        click.Argument(["job_id"], metavar="ID"),
+        *(
+            parameter
+            for parameter in cmd_enqueue.params
+            if parameter.name not in (None, *_NOT_EDITED, "json", "db", "help")
+        ),
+        click.Option(["--no-after"], is_flag=True, help="Wait for no other job any more."),
+    ],
+    examples=("queuectl edit 1 --priority 10 --timeout 5m", "queuectl edit 1 --command 'echo mended' --delay 0"),
+    after_help=(
+        "What is not named stays as it is; --env and --after replace all that were there. --delay 0 has the job start "
+        "as soon as it can. A worker may claim the job at the same moment: then it is not changed (exit code 4).",
+    ),
+)
+@pass_app
+def cmd_edit(
+    app: App, /, job_id: str, no_after: bool, command: str | None, command_file: str | None, **fields: Any
+) -> None:
+    """Change a job while it waits: any field that enqueue sets."""
+    if command is not None and command_file is not None:
+        raise click.UsageError("--command and --command-file exclude each other: give one of them")
+    if command is not None or command_file is not None:
+        fields["command"] = command_line(command, command_file, ())
+    changes = {key: value for key, value in fields.items() if value not in (None, ())}
+    if no_after:
+        if not {"after", "after_any"}.isdisjoint(changes):
+            raise click.UsageError("--no-after excludes --after and --after-any")
+        changes |= {"after": (), "after_any": ()}
+    if not changes:
+        raise click.UsageError("nothing to change: name what is to be changed, such as --priority 10")
+    queue = app.existing_queue()
+    job = queue.edit(job_id, **changes)
+    report(app, [job], "changed")
+
+
+@command("why", examples=("queuectl why 1", "queuectl why 1 --json"))
+@click.argument("job_id", metavar="ID")
+@pass_app
+def cmd_why(app: App, job_id: str) -> None:
+    """Tell what a job waits for, or why it ended as it did."""
+    from queuectl.cli.reasons import reason
+
+    queue = app.existing_queue()
+    job = queue.get(job_id)
+    why = reason(queue, job)
+    if app.json:
+        output.emit_json({"id": job.id, "state": job.state, "why": why})
+    else:
+        output.emit(output.escape(f"{job.state}: {why}") + "\n")

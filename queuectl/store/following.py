@@ -1,0 +1,160 @@
+"""What a change of some jobs means for others: those that need them, and those that wait for a place in their group.
+
+All of it happens in the transaction of the change. Jobs are told by ``seq``.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterable, Mapping
+
+from queuectl.errors import Conflict, InvalidInput, NoSuchJob
+
+
+class Following:
+    """Sees to others within one transaction, which began at ``now``."""
+
+    def __init__(self, connection: sqlite3.Connection, sql: Mapping[str, str], now: int) -> None:
+        self._connection = connection
+        self._sql = sql
+        self._now = now
+        self.ready = 0
+        """How many jobs may run now that could not before."""
+
+    # --- places in groups
+
+    def settle(self, groups: Iterable[str]) -> None:
+        """Give the places that are free in groups to the jobs that come first."""
+        for group in set(groups):
+            row = self._run("places_of", group=group).fetchone()
+            free = -1 if row is None else max(0, row["places"] - row["taken"])
+            if free:
+                placed = int(row is not None)
+                self.ready += len(self._run("take_places", group=group, placed=placed, most=free).fetchall())
+            if row is not None:
+                while self._run("swap_places", group=group).fetchall():
+                    pass
+
+    def settle_all(self, rows: Iterable[sqlite3.Row]) -> None:
+        """As :meth:`settle`, for the groups of jobs that were changed: of those that need a place, or had one."""
+        restricted = self.restricted()
+        if restricted:
+            self.settle({row["group_name"] for row in rows} & restricted)
+
+    def restricted(self) -> set[str]:
+        """The groups in which a job needs a place."""
+        return {row["name"] for row in self._run("restrictions")}
+
+    def restrict(self, group: str, was_restricted: bool) -> None:
+        """Bring the jobs of a group in line with its limit and its pause, which have just been changed."""
+        is_restricted = group in self.restricted()
+        if is_restricted and not was_restricted:
+            self._run("restrict_running", group=group)
+            self._run("restrict_waiting", group=group)
+        elif is_restricted:
+            # A pause, or a lower limit, takes places back from jobs that have not begun.
+            self._run("give_places_back", group=group)
+        elif was_restricted:
+            self._run("free_placed", group=group)
+        self.settle([group])
+
+    # --- jobs that need others
+
+    def depend(self, needs: Collection[tuple[int, str, bool]], first: int) -> None:
+        """Note which new job (by seq) waits for which (by id), until that completed or, when True, however it ends.
+
+        The new ones are those from ``first`` on. Raises ``NoSuchJob`` for ids that nobody has, ``InvalidInput``
+        for a circle.
+        """
+        self._note(needs)
+        self._refuse_circle(first)
+        self._wait_for_needs({seq for seq, _, _ in needs})
+
+    def depend_anew(self, seq: int, needs: Collection[tuple[int, str, bool]]) -> None:
+        """As :meth:`depend`, for one waiting job in the place of all that it needed before."""
+        self._run("depend_no_more", seq=seq)
+        self._note(needs)
+        if self._run("needs_itself", seq=seq).fetchone()[0]:
+            raise InvalidInput(f"job {self._id(seq)} would wait for itself")
+        self._wait_for_needs([seq])
+
+    def _note(self, needs: Collection[tuple[int, str, bool]]) -> None:
+        unknown = [
+            needed
+            for seq, needed, however in needs
+            if not self._run("depend", seq=seq, id=needed, however=however).rowcount
+        ]
+        if unknown:
+            raise NoSuchJob(f"no job {', '.join(dict.fromkeys(unknown))[:130]} to wait for")
+
+    def _wait_for_needs(self, seqs: Collection[int]) -> None:
+        self._recount(seqs)
+        # Of what they need, some ended long ago.
+        self._unblock(self._doom([row["needs"] for row in self._unmet(seqs)]))
+
+    def _refuse_circle(self, first: int) -> None:
+        edges = self._run("dependencies_within", first=first).fetchall()
+        if not edges:
+            return
+        from graphlib import CycleError, TopologicalSorter
+
+        graph: dict[int, list[int]] = {}
+        for seq, needed in edges:
+            graph.setdefault(seq, []).append(needed)
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            circle = [self._id(seq) for seq in reversed(error.args[1])]
+            shown = " -> ".join(circle if len(circle) <= 10 else [*circle[:9], "...", circle[-1]])
+            raise InvalidInput(f"jobs wait for each other in a circle: {shown}") from None
+
+    def _id(self, seq: int) -> str:
+        return str(self._connection.execute("SELECT id FROM jobs WHERE seq = ?", (seq,)).fetchone()[0])
+
+    def ended(self, seqs: Collection[int]) -> None:
+        """Some jobs have ended: those that waited for them may run, or never can."""
+        if seqs:
+            self._unblock([*seqs, *self._doom(seqs)])
+
+    def let_go(self, seqs: Collection[int]) -> None:
+        """Jobs that nothing holds back any more wait for their time, or are ready."""
+        if seqs:
+            going = self._run("let_go", seqs=json.dumps(list(seqs)), now=self._now).fetchall()
+            self.ready += sum(row["lane"] == 0 for row in going)
+            self.settle_all(going)
+
+    def revived(self, seqs: Collection[int]) -> None:
+        """Ended jobs are to run again: those that need them wait once more, and they for what they need.
+
+        Raises ``Conflict`` for one that needs what ended otherwise than it should.
+        """
+        unmet = self._unmet(seqs)
+        if unmet:
+            job, needed, state = self._id(unmet[0]["job_seq"]), self._id(unmet[0]["needs"]), unmet[0]["state"]
+            raise Conflict(f"job {job} needs job {needed}, which is {state}: retry that one, with its dependents")
+        dependents = self._run("dependents_of", seqs=json.dumps(list(seqs))).fetchall()
+        self._recount({*seqs, *(row["job_seq"] for row in dependents)})
+
+    def _unmet(self, seqs: Collection[int]) -> list[sqlite3.Row]:
+        """What jobs need that did not complete."""
+        return self._run("unmet_needs", seqs=json.dumps(list(seqs))).fetchall()
+
+    def _recount(self, seqs: Collection[int]) -> None:
+        """Count anew what waiting jobs wait for, and hold those back that do."""
+        chosen = json.dumps(list(seqs))
+        self._run("count_blockers", seqs=chosen)
+        self.settle_all(self._run("hold_blocked", seqs=chosen).fetchall())
+
+    def _unblock(self, seqs: Collection[int]) -> None:
+        freed = self._run("unblock", seqs=json.dumps(list(seqs))).fetchall()
+        self.let_go([row["seq"] for row in freed if not row["blockers"]])
+
+    def _doom(self, seqs: Collection[int]) -> list[int]:
+        """Cancel what can never start any more; the seqs of that."""
+        doomed = self._run("doom", seqs=json.dumps(list(seqs)), now=self._now).fetchall()
+        self.settle_all(doomed)
+        return [row["seq"] for row in doomed]
+
+    def _run(self, name: str, **values: object) -> sqlite3.Cursor:
+        return self._connection.execute(self._sql[name], values)

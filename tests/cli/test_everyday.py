@@ -1,0 +1,187 @@
+"""``group``, ``pause``, ``resume``, ``hold``, ``release``, ``edit``, ``why``, and the options of ``enqueue`` for them."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from typing import Any
+
+import pytest
+from program import Bench
+
+
+def enqueue(bench: Bench, *words: str) -> str:
+    result = bench.run("enqueue", "--command", "true", *words)
+    assert (result.code, result.err) == (0, "")
+    return result.out.strip()
+
+
+def shown(bench: Bench, job_id: str) -> Any:
+    return json.loads(bench.run("show", job_id, "--json").out)
+
+
+def refused(bench: Bench, code: int, says: str, *words: str) -> None:
+    result = bench.run(*words)
+    assert (result.code, result.out) == (code, ""), result
+    assert says in result.err
+
+
+def why(bench: Bench, job_id: str) -> str:
+    result = bench.run("why", job_id)
+    assert (result.code, result.err) == (0, "")
+    told = json.loads(bench.run("why", job_id, "--json").out)
+    assert result.out == f"{told['state']}: {told['why']}\n"
+    return result.out.strip()
+
+
+def test_priority_and_group_are_kept(bench: Bench) -> None:
+    job_id = enqueue(bench, "--priority", "-5", "--group", "gpu")
+    job = shown(bench, job_id)
+    assert (job["priority"], job["group"], job["held"], job["unique"]) == (-5, "gpu", False, None)
+    text = bench.run("show", job_id).out
+    assert "priority   -5" in text
+    assert "group      gpu" in text
+
+
+def test_needs_are_kept(bench: Bench) -> None:
+    for name in ("a", "b", "c"):
+        enqueue(bench, "--id", name)
+    job = shown(bench, enqueue(bench, "--after", "a", "--after", "b", "--after-any", "c"))
+    assert (job["after"], job["after_any"], job["blockers"]) == (["a", "b"], ["c"], 3)
+    text = bench.run("show", job["id"]).out
+    assert "a (pending), b (pending)" in text
+
+
+def test_a_job_file_has_keys_for_all_of_it(bench: Bench) -> None:
+    lines = [
+        {"id": "x", "command": "true", "priority": 2, "group": "g", "unique": "k", "if_exists": "reject"},
+        {"id": "y", "command": "true", "after": "x", "after_any": ["x"]},
+    ]
+    result = bench.run("enqueue", "--job-file", "-", stdin="\n".join(map(json.dumps, lines)).encode())
+    assert (result.code, result.out) == (0, "x\ny\n")
+    assert [shown(bench, "x")[key] for key in ("priority", "group", "unique")] == [2, "g", "k"]
+    assert shown(bench, "y")["after"] == ["x"]
+
+
+def test_a_key_returns_rejects_or_replaces(bench: Bench) -> None:
+    first = enqueue(bench, "--unique", "report")
+    assert enqueue(bench, "--unique", "report") == first
+    refused(bench, 4, f"job {first} with the key 'report' is pending", "enqueue", "--unique", "report", "--if-exists",
+            "reject", "--command", "true")  # fmt: skip
+    second = enqueue(bench, "--unique", "report", "--if-exists", "replace")
+    assert shown(bench, first)["state"] == "cancelled"
+    assert why(bench, first) == "cancelled: replaced by a later job with the key 'report'"
+    assert shown(bench, second)["unique"] == "report"
+
+
+def test_groups(bench: Bench) -> None:
+    assert bench.run("group", "set", "gpu", "--limit", "2").err == "queuectl: group gpu: at most 2 at once\n"
+    enqueue(bench, "--group", "gpu")
+    assert json.loads(bench.run("group", "list", "--json").out) == [
+        {"name": "default", "limit": None, "paused": False, "pending": 0, "processing": 0},
+        {"name": "gpu", "limit": 2, "paused": False, "pending": 1, "processing": 0},
+    ]
+    assert bench.run("group").lines[1:] == [
+        "default   none        0           0  open",
+        "gpu          2        1           0  open",
+    ]
+    assert bench.run("group", "set", "gpu", "--limit", "0").err == "queuectl: group gpu: no limit\n"
+    assert bench.run("group", "remove", "gpu").code == 0
+    refused(bench, 3, "no group gone", "group", "remove", "gone")
+
+
+def test_pause_and_resume(bench: Bench) -> None:
+    job_id = enqueue(bench, "--group", "g")
+    assert bench.run("pause", "g").err == "queuectl: g paused: 'queuectl resume g' goes on\n"
+    assert why(bench, job_id) == "pending: its group g is paused until 'queuectl resume g'"
+    assert bench.run("pause").err == "queuectl: the queue paused: 'queuectl resume' goes on\n"
+    assert why(bench, job_id) == "pending: the whole queue is paused until 'queuectl resume'"
+    assert bench.run("resume", "g").err.splitlines() == [
+        "queuectl: g resumed",
+        "queuectl: the whole queue is still paused: 'queuectl resume' lets jobs start again",
+    ]
+    assert bench.run("resume").err == "queuectl: all resumed\n"
+    assert why(bench, job_id) == "pending: no workers run: start them with 'queuectl worker-start'"
+    refused(bench, 3, "no group nobody", "pause", "nobody")
+
+
+def test_hold_and_release(bench: Bench) -> None:
+    job_id = enqueue(bench)
+    assert bench.run("hold", job_id).err == "queuectl: 1 job held\n"
+    assert why(bench, job_id) == f"pending: held until 'queuectl release {job_id}'"
+    assert "held" in bench.run("list").out
+    assert bench.run("release", job_id).err == "queuectl: 1 job released\n"
+    assert not shown(bench, job_id)["held"]
+    bench.play("succeeded", b"")
+    refused(bench, 4, f"job {job_id} is completed: only a waiting job can be held", "hold", job_id)
+
+
+def test_why_tells_of_needs_and_of_ends(bench: Bench) -> None:
+    good = enqueue(bench, "--max-retries", "0")
+    other = enqueue(bench, "--after", good)
+    last = enqueue(bench, "--after", other, "--after-any", good)
+    assert why(bench, other) == f"pending: waits for job {good} (pending)"
+    assert why(bench, last) == f"pending: waits for jobs {good} (pending), {other} (pending)"
+    bench.play("failed", b"", exit_code=1)
+    assert why(bench, other) == f"cancelled: needs job {good}, which did not complete"
+    assert why(bench, good).endswith(f"after 1 of at most 1 attempts: see 'queuectl logs {good}'")
+    late = enqueue(bench, "--delay", "1h")
+    assert why(bench, late).startswith("pending: starts in ")
+    assert bench.run("dlq", "retry", good, "--with-dependents").err == "queuectl: 3 jobs put back\n"
+    bench.play("succeeded", b"")
+    assert why(bench, good) == "completed: its attempt 2 succeeded"
+
+
+def test_edit_changes_what_is_named_and_nothing_else(bench: Bench) -> None:
+    job_id = enqueue(bench, "--timeout", "5", "--env", "A=1", "--priority", "1")
+    before = shown(bench, job_id)
+    result = bench.run("edit", job_id, "--command", "echo new", "--group", "g", "--run-at", "2030-01-01")
+    assert (result.code, result.err) == (0, "queuectl: 1 job changed\n")
+    changed = shown(bench, job_id)
+    wanted = {"command": "echo new", "group": "g", "next_run_at": "2030-01-01T00:00:00.000000Z"}
+    assert changed == {**before, **wanted, "updated_at": changed["updated_at"]}
+    bench.run("edit", job_id, "--delay", "0", "--max-retries", "0", "--cwd", "/", "--env", "B=2", "--unique", "k")
+    changed = shown(bench, job_id)
+    assert (changed["max_retries"], changed["cwd"], changed["env"], changed["unique"]) == (0, "/", {"B": "2"}, "k")
+
+
+def test_edit_of_needs(bench: Bench) -> None:
+    first = enqueue(bench)
+    job_id = enqueue(bench, "--after", first)
+    refused(bench, 2, f"job {first} would wait for itself", "edit", first, "--after", job_id)
+    assert bench.run("edit", job_id, "--no-after").code == 0
+    assert shown(bench, job_id)["after"] == []
+    refused(bench, 2, "--no-after excludes", "edit", job_id, "--no-after", "--after", first)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        ("enqueue --command true --priority high", 2, "--priority: 'high' is not a whole number"),
+        ("enqueue --command true --priority 99999999999", 2, "--priority"),
+        ("enqueue --command true --group a/b", 2, "--group 'a/b' is not valid"),
+        ("enqueue --command true --after ../x", 2, "--after '../x' is not valid"),
+        ("enqueue --command true --after nobody", 3, "no job nobody to wait for"),
+        ("enqueue --command true --if-exists reject", 2, "give it with --unique"),
+        (
+            "enqueue --command true --unique k --if-exists maybe",
+            2,
+            "--if-exists: 'maybe' is none of return, reject, replace",
+        ),
+        ("group set g", 2, "Missing option '--limit'"),
+        ("group set g --limit -1", 2, "'-1' is not a whole number"),
+        ("group set a/b --limit 1", 2, "group 'a/b' is not valid"),
+        ("group remove g", 3, "no group g"),
+        ("hold nobody", 3, "no job nobody"),
+        ("release nobody", 3, "no job nobody"),
+        ("hold", 2, "Missing argument"),
+        ("why nobody", 3, "no job nobody"),
+        ("edit nobody --priority 1", 3, "no job nobody"),
+        ("edit nobody", 2, "nothing to change"),
+        ("edit nobody --command ''", 2, "--command: is empty"),
+        ("resume nobody", 3, "no group nobody"),
+    ],
+)
+def test_mistakes(bench: Bench, words: str, code: int, says: str) -> None:
+    refused(bench, code, says, *shlex.split(words))
+    assert bench.queue.jobs() == []
