@@ -1,0 +1,46 @@
+#!/bin/sh
+# The whole story, in a fresh directory: sh run.sh [DIRECTORY]. Each command is printed before it runs.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+work=${1:-$(mktemp -d)}
+mkdir -p "$work/in" "$work/out"
+cd "$work"
+
+say() { printf '\n# %s\n' "$*"; }
+run() { (PS4='$ '; set -x; "$@"); }
+stop() { queuectl worker-stop --now 2>/dev/null || true; }
+trap stop EXIT
+
+say "300 files"
+awk 'BEGIN { for (n = 1; n <= 300; n++) { file = sprintf("in/page-%03d.txt", n)
+    for (line = 1; line <= 40; line++) print (n * line * 7919) % 10007 > file; close(file) } }'
+
+say "a queue; of the second stage at most two jobs run at once"
+run queuectl init
+run queuectl group set pack --limit 2
+
+say "900 jobs in three stages, accepted all at once, and workers for them"
+sh "$here/jobs.sh" "$PWD/in" "$PWD/out" > jobs.jsonl
+run queuectl enqueue --job-file jobs.jsonl > ids
+run queuectl worker-start --count 4
+run queuectl wait || true
+
+say "one command was mistyped: it is dead, and what needed it was cancelled"
+run queuectl status
+run queuectl dlq list
+run queuectl why pack-page-042
+run queuectl why check-page-042
+
+say "put both back, and mend the command before a worker takes it"
+run queuectl pause pack
+run queuectl dlq retry pack-page-042 --with-dependents
+run queuectl edit pack-page-042 --command "gzip -nkf '$PWD/out/page-042.sorted'"
+run queuectl resume pack
+run queuectl wait
+
+say "all is done"
+run queuectl status
+run queuectl worker-stop
+test "$(queuectl list --state completed | tail -n +2 | wc -l)" -eq 900
+test "$(ls out/*.gz | wc -l)" -eq 300
+say "900 jobs completed, 300 files packed and checked, nothing left running"
