@@ -281,15 +281,16 @@ class Queue:
         return Watch(self._store(), (ids,) if isinstance(ids, str) else ids)
 
     def change_setting(self, key: str, value: object | None) -> Settings:
-        """Set one setting, or with None go back to its default. Raises ``InvalidInput``."""
+        """Set one setting, or with None go back to its default. Raises ``InvalidInput``.
+
+        This also mends a key whose value in the file is bad, and with None takes out one that is unknown.
+        """
         patience = settings.load_or_defaults(self.home.settings).busy_timeout
         if self._opened is None:
             self._opened = open_store(self.home, patience)
         self._opened.version()  # the queue is there
-        key = settings.known_key(key)
-        parsed = None if value is None else settings.parse(key, value)
         with schema.locked(self.home, patience):
-            return settings.change(self.home.settings, key, parsed)
+            return settings.change(self.home.settings, key, value)
 
     def close(self) -> None:
         """Close this thread's connection; the object stays usable."""

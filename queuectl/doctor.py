@@ -17,6 +17,7 @@ from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
 from queuectl.errors import QueueError
 from queuectl.home import Home
 from queuectl.proctree import HAS_SUBREAPER
+from queuectl.settings import BrokenSettings
 from queuectl.store.base import Store
 from queuectl.store.sqlite import open_store
 
@@ -132,8 +133,8 @@ def _check_file_system(visit: _Visit) -> Iterator[Finding]:
 def _check_settings(visit: _Visit) -> Iterator[Finding]:
     try:
         settings.load(visit.home.settings)
-    except QueueError as error:
-        yield Finding("settings", False, str(error), "'queuectl config unset KEY' or an editor mends it")
+    except BrokenSettings as error:
+        yield Finding("settings", False, error.trouble, error.advice)
     else:
         yield Finding("settings", True, "can be read")
 

@@ -41,13 +41,31 @@ MEANINGS: Mapping[str, str] = {
     "busy_timeout": "seconds that a command waits for a locked database",
 }
 
+_PLAIN_KEY = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}"
+"""A key of the file that can be typed as it stands."""
 _SIZE = r"(?ai)(\d+)\s*(|k|m|g|t)(?:i?b)?"
 _MAX_SIZE = 1 << 62
 
 
+class BrokenSettings(InvalidInput):
+    """The settings file cannot be used. ``trouble`` says why, ``advice`` how it is mended."""
+
+    def __init__(self, trouble: str, advice: str) -> None:
+        super().__init__(trouble, advice)
+        self.trouble, self.advice = trouble, advice
+
+    def __str__(self) -> str:
+        return f"{self.trouble}: {self.advice}"
+
+
+def spelled(name: str) -> str:
+    """A key's name in the one spelling that counts: ``max-retries`` is ``max_retries``."""
+    return name.replace("-", "_").lower()
+
+
 def known_key(name: str) -> str:
     """The key that ``name`` means: ``max-retries`` is ``max_retries``. Raises :class:`InvalidInput`."""
-    key = name.replace("-", "_").lower()
+    key = spelled(name)
     if key in KEYS:
         return key
     import difflib
@@ -65,9 +83,12 @@ def parse(key: str, value: object) -> float:
 def load(path: str) -> Settings:
     """The settings that a file holds; the defaults where it is silent or missing.
 
-    Raises :class:`InvalidInput`, which names the file, when it is not what ``save`` writes.
+    Raises :class:`InvalidInput`, which names the file, when it is not what ``change`` writes.
     """
-    return DEFAULTS._replace(**_checked(_read(path), path))
+    good, broken = _sorted_out(_read(path), path)
+    if broken is not None:
+        raise broken
+    return DEFAULTS._replace(**good)
 
 
 def load_or_defaults(path: str) -> Settings:
@@ -78,22 +99,29 @@ def load_or_defaults(path: str) -> Settings:
         return DEFAULTS
 
 
-def change(path: str, key: str, value: float | None) -> Settings:
+def change(path: str, name: str, value: object | None) -> Settings:
     """Set one key, or take it out of the file when ``value`` is None; the file is replaced whole.
 
-    What the file said of this key may be broken: this is how it is repaired.
+    What the file says of this key may be broken, or the key unknown: this is how that is mended, also where other
+    keys are broken, too; these stay as they are. A key that is in order is changed only if all others are.
+    Raises :class:`InvalidInput`.
     """
-    others = {name: content for name, content in _read(path).items() if name.replace("-", "_").lower() != key}
-    given = _checked(others, path)
-    if value is not None:
-        given[key] = value
+    new = {} if value is None else {known_key(name): parse(known_key(name), value)}
+    given = _read(path)
+    meant = {key for key in given if spelled(key) == spelled(name)}
+    if not meant:
+        known_key(name)
+    left = {key: content for key, content in given.items() if key not in meant}
+    good, broken = _sorted_out(left, path)
+    if broken is not None and _sorted_out({key: given[key] for key in meant}, path)[1] is None:
+        raise broken
     import json
 
     try:
-        files.write_durably(path, json.dumps(given, indent=2) + "\n")
+        files.write_durably(path, json.dumps((good if broken is None else left) | new, indent=2) + "\n")
     except OSError as error:
         raise QueueError(f"cannot write {path}: {error.strerror}") from error
-    return DEFAULTS._replace(**given)
+    return DEFAULTS._replace(**good | new)
 
 
 def stamp(path: str) -> tuple[int, int, int] | None:
@@ -139,12 +167,17 @@ def _read(path: str) -> dict[str, Any]:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             return {}
-        raise InvalidInput(f"cannot read the settings file {path}: {error.strerror}") from error
+        raise BrokenSettings(
+            f"cannot read the settings file {path}: {error.strerror}", "make it a file that you may read, or remove it"
+        ) from error
     except (ValueError, RecursionError) as error:
-        raise InvalidInput(f"the settings file {path} is not JSON: {error}") from error
+        raise BrokenSettings(f"the settings file {path} is not JSON: {error}", _BY_HAND) from error
     if not isinstance(given, dict):
-        raise InvalidInput(f"the settings file {path} holds no JSON object")
+        raise BrokenSettings(f"the settings file {path} holds no JSON object", _BY_HAND)
     return given
+
+
+_BY_HAND = "mend it with an editor, or remove it, which sets all back to the defaults"
 
 
 def _without_waiting(path: str, flags: int) -> int:
@@ -152,11 +185,27 @@ def _without_waiting(path: str, flags: int) -> int:
     return files.open_regular(path, flags, follow=True)
 
 
-def _checked(given: Mapping[str, Any], path: str) -> dict[str, Any]:
-    try:
-        return {known_key(key): parse(known_key(key), value) for key, value in given.items()}
-    except InvalidInput as error:
-        raise InvalidInput(f"in the settings file {path}: {error}") from error
+def _sorted_out(given: Mapping[str, Any], path: str) -> tuple[dict[str, Any], BrokenSettings | None]:
+    """The values that are in order, by their keys, and what is wrong with the first that is not."""
+    good: dict[str, Any] = {}
+    broken = None
+    for name, value in given.items():
+        try:
+            key = known_key(name)
+            good[key] = parse(key, value)
+        except InvalidInput as error:
+            if broken is None:
+                broken = BrokenSettings(f"in the settings file {path}: {error}", _advice(name))
+                broken.__cause__ = error
+    return good, broken
+
+
+def _advice(name: str) -> str:
+    if re.fullmatch(_PLAIN_KEY, name) is None:
+        return _BY_HAND
+    unset = f"'queuectl config unset {name}'"
+    key = spelled(name)
+    return f"mend it with 'queuectl config set {key} VALUE' or {unset}" if key in KEYS else f"{unset} takes it out"
 
 
 def _whole(value: object, key: str) -> int:

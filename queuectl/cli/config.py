@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from queuectl import settings
 from queuectl.cli import output
 from queuectl.cli.base import App, Group, pass_app
 from queuectl.cli.output import Column
+from queuectl.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from queuectl.api import Queue
 
 _TABLE = (
     Column("KEY"),
@@ -80,9 +86,21 @@ def config_unset(app: App, key: str) -> None:
 
 
 def _change(app: App, key: str, value: str | None) -> None:
-    name = settings.known_key(key)
-    changed = getattr(app.existing_queue().change_setting(name, value), name)
+    queue = app.queue()
+    # Not first whether the settings can be read: this may be what mends them.
+    changed = queue.change_setting(key, value)._asdict()
+    name = settings.spelled(key)
     if app.json:
-        output.emit_json({name: changed})
+        output.emit_json({name: changed[name]} if name in changed else {key: None})
+    elif name in changed:
+        output.note(f"{name} is {changed[name]} now{' (the default)' if value is None else ''}")
     else:
-        output.note(f"{name} is {changed} now{' (the default)' if value is None else ''}")
+        output.note(f"{key}, which is no setting, was taken out of {queue.home.settings}")
+    _tell_what_is_still_broken(queue)
+
+
+def _tell_what_is_still_broken(queue: Queue) -> None:
+    try:
+        settings.load(queue.home.settings)
+    except InvalidInput as error:
+        output.note(f"more is to be mended: {error}")

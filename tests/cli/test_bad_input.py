@@ -443,24 +443,28 @@ def test_second_database_in_one_directory_is_a_conflict(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "says"),
+    ("content", "says", "to_do"),
     [
-        (b"{", "is not JSON"),
-        (b"[]", "no JSON object"),
-        (b"\xff\xfe", "is not JSON"),
-        (b'{"max_retries": "x"}', "max_retries"),
-        (b'{"max_retries": true}', "max_retries"),
-        (b'{"colour": 1}', "colour"),
-        (b'{"backoff_base": NaN}', "backoff_base"),
-        (b"[" * 100_000, "is not JSON"),
+        (b"{", "is not JSON", "with an editor"),
+        (b"[]", "no JSON object", "with an editor"),
+        (b"\xff\xfe", "is not JSON", "with an editor"),
+        (b'{"max_retries": "x"}', "max_retries: 'x'", "'queuectl config set max_retries VALUE'"),
+        (b'{"max_retries": true}', "max_retries: true", "'queuectl config unset max_retries'"),
+        (b'{"colour": 1}', "colour", "'queuectl config unset colour'"),
+        (b'{"a b": 1}', "a b", "with an editor"),
+        (b'{"--colour": 1}', "colour", "with an editor"),
+        (b'{"backoff_base": NaN}', "backoff_base", "'queuectl config unset backoff_base'"),
+        (b"[" * 100_000, "is not JSON", "remove it"),
     ],
 )
-def test_broken_settings_file_is_named(bench: Bench, content: bytes, says: str) -> None:
+def test_broken_settings_file_is_named_with_what_to_do(bench: Bench, content: bytes, says: str, to_do: str) -> None:
     (bench.directory / "queuectl_config.json").write_bytes(content)
     for args in (["config", "list"], ["config", "set", "kill_grace", "5"], ["enqueue", "--command", "true"]):
         result = bench.run(*args)
         check_refusal(result, 2, says)
         assert "queuectl_config.json" in result.err
+        assert to_do in result.err
+    assert to_do in bench.run("doctor").out
     assert (bench.directory / "queuectl_config.json").read_bytes() == content
 
 

@@ -138,6 +138,34 @@ def test_settings(bench: Bench) -> None:
     assert "backoff_base ** attempts" in bench.run("config").out
 
 
+@pytest.mark.parametrize("bad", ['"x"', "-1", "null", "NaN"])
+@pytest.mark.parametrize(("change", "left"), [("set max-retries 4", {"max_retries": 4}), ("unset max_retries", {})])
+def test_a_bad_setting_is_mended_as_its_error_says(bench: Bench, bad: str, change: str, left: dict[str, int]) -> None:
+    file = Path(bench.queue.home.settings)
+    file.write_text(f'{{"max_retries": {bad}, "kill_grace": 7}}')
+    assert bench.run("config", "list").code == 2
+    assert bench.run("config", *change.split()).code == 0
+    assert json.loads(file.read_text()) == {**left, "kill_grace": 7}
+    assert bench.run("enqueue", "--command", "true").code == 0
+
+
+def test_what_is_no_setting_is_taken_out_of_the_file(bench: Bench) -> None:
+    file = Path(bench.queue.home.settings)
+    file.write_text('{"foo": 1, "max_retries": "x", "bar-baz": 2, "kill_grace": 7}')
+    refused = bench.run("config", "set", "kill_grace", "8")
+    assert (refused.code, "'queuectl config unset foo' takes it out" in refused.err) == (2, True)
+    done = bench.run("config", "unset", "foo")
+    assert done.code == 0
+    assert f"queuectl: foo, which is no setting, was taken out of {file}\n" in done.err
+    assert "more is to be mended" in done.err
+    assert "'queuectl config set max_retries VALUE'" in done.err
+    assert "'queuectl config unset bar-baz'" in bench.run("config", "set", "max_retries", "5").err
+    assert json.loads(bench.run("config", "unset", "bar-baz", "--json").out) == {"bar-baz": None}
+    assert json.loads(file.read_text()) == {"max_retries": 5, "kill_grace": 7}
+    assert "more is to be mended" not in bench.run("config", "set", "kill_grace", "8").err
+    assert bench.run("config", "unset", "foo").code == 2
+
+
 OUTCOMES: list[tuple[str, dict[str, Any], int]] = [
     ("succeeded", {"exit_code": 0}, 0),
     ("failed", {"exit_code": 7}, 7),

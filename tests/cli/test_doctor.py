@@ -124,7 +124,10 @@ def future(bench: Bench) -> None:
 
 HOPELESS: dict[str, tuple[Harm, str]] = {
     "world-writable home": (world_writable, "everybody may write in"),
-    "broken settings": (broken_settings, "settings wrong:"),
+    "broken settings": (
+        broken_settings,
+        "is not JSON: Expecting property name enclosed in double quotes: line 1 column 2 (char 1): mend it with an editor",
+    ),
     "damaged database": (damaged_page, "database wrong:"),
     "no database": (no_database, "is not a database"),
     "contradiction": (contradiction, "job 1 has not as many attempts recorded as it had starts"),
