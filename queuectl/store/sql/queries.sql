@@ -91,7 +91,8 @@ SET state = iif(cancel_requested, 'cancelled', :state),
     attempts = attempts - :refund,
     worker = NULL, ended_at = max(:ended_at, started_at), updated_at = :now,
     outcome = iif(cancel_requested AND :outcome <> 'crashed', 'cancelled', :outcome),
-    exit_code = :exit_code, signal = :signal, reason = :reason
+    exit_code = :exit_code, signal = :signal,
+    reason = iif(cancel_requested, 'cancelled while it ran', :reason)
 WHERE seq = :seq AND state = 'processing' AND starts = :number
 RETURNING started_at, ended_at, outcome, state, placed, group_name,
           state <> 'pending' AND EXISTS (SELECT 1 FROM dependencies WHERE needs = jobs.seq) AS is_needed;
