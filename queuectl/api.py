@@ -174,8 +174,8 @@ class Queue:
         return self._store().counts()
 
     def overview(self) -> Overview:
-        """Counts, the oldest ready job, and the next one that becomes ready by itself."""
-        return self._store().overview()
+        """Counts, the job that may run and waited longest, and the next that may run later, by itself."""
+        return self._store().overview(self._clock.now())
 
     def attempts(self, job_id: str) -> list[Attempt]:
         """Every start of a job, oldest first. Raises ``NoSuchJob``."""

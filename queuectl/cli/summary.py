@@ -17,10 +17,9 @@ def when(job: Job, now: int) -> str:
     if job.state == PENDING:
         if job.held or job.blockers:
             return "held" if job.held else "blocked"
-        due = clock.timestamp(job.next_run_at) if job.next_run_at else now
-        if due > now:
-            return f"in {span(due - now)}"
-        return f"waits {span(now - clock.timestamp(job.updated_at))}"
+        since = clock.timestamp(job.updated_at)
+        due = clock.timestamp(job.next_run_at) if job.next_run_at else since
+        return f"in {span(due - now)}" if due > now else f"waits {span(now - max(due, since))}"
     if job.state == PROCESSING:
         word = "cancelling" if job.cancel_requested else "for"
         return f"{word} {span(now - clock.timestamp(job.started_at or job.updated_at))}"

@@ -49,8 +49,8 @@ class Store(Protocol):
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state; every state is named."""
 
-    def overview(self) -> Overview:
-        """Counts, the ready job that waited longest, and the next that becomes ready by itself."""
+    def overview(self, now: int) -> Overview:
+        """Counts, the job that may run and waited longest, and the next that may run later, by itself."""
 
     def cancel(self, ids: Sequence[str], now: int) -> Stopped:
         """Cancel waiting jobs, ask for the end of running ones; returns the ids of the latter.

@@ -196,11 +196,11 @@ class SQLiteStore:
     def _counted(rows: Iterable[sqlite3.Row]) -> dict[str, int]:
         return {**dict.fromkeys(STATES, 0), **dict(tuple(row) for row in rows)}
 
-    def overview(self) -> Overview:
+    def overview(self, now: int) -> Overview:
         with self._connections.snapshot() as connection:
             counts = self._counted(connection.execute(self._sql["counts"]))
-            oldest = connection.execute(self._sql["oldest_waiting"]).fetchone()
-            upcoming = connection.execute(self._sql["next_scheduled"]).fetchone()
+            oldest = connection.execute(self._sql["oldest_waiting"], {"now": now}).fetchone()
+            upcoming = connection.execute(self._sql["next_scheduled"], {"now": now}).fetchone()
         return Overview(counts, job_from(oldest) if oldest else None, job_from(upcoming) if upcoming else None)
 
     def cancel(self, ids: Sequence[str], now: int) -> Stopped:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from program import Bench, Result, call
 
 from queuectl import control, launch, shutdown
+from queuectl.clock import SECOND, SYSTEM_CLOCK
+from queuectl.model import Outcome
+from queuectl.retry import Verdict
 
 
 def test_init_prints_the_path_and_is_idempotent(elsewhere: Path) -> None:
@@ -33,6 +37,20 @@ def test_status_as_json(bench: Bench, args: list[str]) -> None:
     assert told["oldest_waiting"]["id"] == "next"
     assert told["next_scheduled"]["id"] == "later"
     assert told["database"] == bench.queue.home.database
+
+
+def test_status_tells_what_is_due_as_waiting(bench: Bench) -> None:
+    """Whether a worker has noticed yet that its time has come, or there is none."""
+    bench.queue.enqueue("false", id="retried")
+    claim = bench.store.claim("worker-1", SYSTEM_CLOCK.now())
+    assert claim is not None
+    long_ago = SYSTEM_CLOCK.now() - 100 * SECOND
+    bench.store.finish(claim, Outcome("failed", exit_code=1), Verdict("pending", 40), long_ago, long_ago)
+    told = json.loads(bench.run("status", "--json").out)
+    assert (told["oldest_waiting"]["id"], told["next_scheduled"]) == ("retried", None)
+    text = bench.run("status").out
+    assert re.search(r"^oldest waiting  retried, waits 1m 0\ds: false$", text, re.MULTILINE)
+    assert "next scheduled" not in text
 
 
 def test_status_tells_what_to_do_next(bench: Bench) -> None:

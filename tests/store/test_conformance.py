@@ -182,21 +182,42 @@ def test_counts_name_every_state(store: Store) -> None:
 
 
 def test_the_overview(store: Store) -> None:
-    empty = store.overview()
+    empty = store.overview(T0)
     assert (empty.oldest_waiting, empty.next_scheduled) == (None, None)
     add(store, "later", delay=60)
     add(store, "soon", delay=30)
     add(store, "first", "second")
-    seen = store.overview()
+    seen = store.overview(T0)
     assert seen.counts == store.counts()
     assert seen.oldest_waiting is not None
     assert seen.next_scheduled is not None
     assert (seen.oldest_waiting.id, seen.next_scheduled.id) == ("first", "soon")
     finish(store, claim(store), "failed")
-    again = store.overview()
+    again = store.overview(T0)
     assert again.oldest_waiting is not None
     assert again.next_scheduled is not None
     assert (again.oldest_waiting.id, again.next_scheduled.id) == ("second", "first"), "a retry comes by itself, too"
+
+
+def test_the_overview_counts_what_is_due_as_waiting_though_no_worker_has_looked(store: Store) -> None:
+    add(store, "later", delay=60)
+    add(store, "soon", delay=30)
+    add(store, "retried")
+    finish(store, claim(store), "failed")
+
+    def told(now: int) -> list[str | None]:
+        seen = store.overview(now)
+        return [each and each.id for each in (seen.oldest_waiting, seen.next_scheduled)]
+
+    assert told(after(1)) == [None, "retried"]
+    assert told(after(2)) == ["retried", "soon"]
+    assert told(after(59)) == ["retried", "later"]
+    assert told(after(60)) == ["retried", None]
+    store.cancel(["retried"], after(61))
+    assert told(after(61)) == ["soon", None]
+    store.add([job("ready")], after(61), 3)
+    assert told(after(62)) == ["soon", None]
+    assert claim_all(store, after(62)) == ["soon", "later", "ready"], "they are started in this order, too"
 
 
 def test_the_version_changes_with_every_change_and_only_then(store: Store, other: Store) -> None:
@@ -513,6 +534,7 @@ def test_a_cancel_wins_over_any_outcome(store: Store, kind: str) -> None:
     expected = "crashed" if kind == "crashed" else "cancelled"
     assert (found.state, found.outcome, found.next_run_at) == ("cancelled", expected, None)
     assert [each.outcome for each in store.attempts("a")] == [expected]
+    assert found.reason == "cancelled while it ran"
     assert store.claim("w", after(1000)) is None
     assert store.is_drained(after(1000))
 

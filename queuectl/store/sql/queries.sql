@@ -151,20 +151,25 @@ SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'processing')
                      WHERE lane = 1 AND due <= :now AND group_name NOT IN (SELECT name FROM groups WHERE paused))));
 
 -- name: oldest_waiting
--- The one that is ready since the earliest time: of each priority the first, and of these the first. A search by order
--- of enqueue would read all that are scheduled before it.
+-- The one that is ready since the earliest time: of each priority the first, of what is due and was not promoted yet the
+-- first, and of these the first. A search by order of enqueue would read all that are scheduled before it.
 WITH RECURSIVE priorities (level) AS (
     SELECT max(priority) FROM jobs WHERE lane = 0
     UNION ALL
     SELECT (SELECT max(priority) FROM jobs WHERE lane = 0 AND priority < level) FROM priorities WHERE level IS NOT NULL)
 SELECT * FROM jobs
-WHERE seq IN (SELECT (SELECT seq FROM jobs WHERE lane = 0 AND priority = level ORDER BY due, seq LIMIT 1) FROM priorities)
+WHERE seq IN (
+    SELECT (SELECT seq FROM jobs WHERE lane = 0 AND priority = level ORDER BY due, seq LIMIT 1) FROM priorities
+    UNION ALL
+    SELECT (SELECT seq FROM jobs WHERE lane = 1 AND due <= :now ORDER BY due, seq LIMIT 1)
+    UNION ALL
+    SELECT (SELECT seq FROM jobs WHERE lane = 2 AND due <= :now ORDER BY due, seq LIMIT 1))
 ORDER BY due, seq LIMIT 1;
 
 -- name: next_scheduled
-SELECT * FROM (SELECT * FROM jobs WHERE lane = 1 ORDER BY due, seq LIMIT 1)
+SELECT * FROM (SELECT * FROM jobs WHERE lane = 1 AND due > :now ORDER BY due, seq LIMIT 1)
 UNION ALL
-SELECT * FROM (SELECT * FROM jobs WHERE lane = 2 ORDER BY due, seq LIMIT 1)
+SELECT * FROM (SELECT * FROM jobs WHERE lane = 2 AND due > :now ORDER BY due, seq LIMIT 1)
 ORDER BY due, seq LIMIT 1;
 
 -- name: contradictions
