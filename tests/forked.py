@@ -46,6 +46,10 @@ class Command:
         self._forget()
         return done
 
+    def errors(self) -> str:
+        """What it said to standard error so far."""
+        return self._err.read_text() if self._err.exists() else ""
+
     def kill(self) -> None:
         """End it, in whatever state it is."""
         self.process.kill()

@@ -12,8 +12,8 @@ from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, did_you_mean, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
-from queuectl.cli.summary import span, when
-from queuectl.errors import InvalidInput
+from queuectl.cli.summary import PUT_RIGHT, is_stranded, span, when
+from queuectl.errors import Conflict, InvalidInput
 from queuectl.model import DEFAULT_GROUP, PENDING, PROCESSING, STATES, Attempt, Job, Needed
 
 if TYPE_CHECKING:
@@ -68,10 +68,10 @@ def known_state(name: str) -> str:
     raise InvalidInput(f"no state {name[:60]!r}{hint}")
 
 
-def count(text: str, what: str) -> int:
-    """A whole number, 0 or more. Raises :class:`InvalidInput`."""
-    if not (text.strip().isascii() and text.strip().isdigit() and len(text) < 19):
-        raise InvalidInput(f"{what}: {text[:40]!r} is not a whole number, 0 or more")
+def count(text: str, what: str, least: int = 0) -> int:
+    """A whole number, ``least`` or more. Raises :class:`InvalidInput`."""
+    if not (text.strip().isascii() and text.strip().isdigit() and len(text) < 19 and int(text) >= least):
+        raise InvalidInput(f"{what}: {text[:40]!r} is not a whole number, {least} or more")
     return int(text)
 
 
@@ -113,7 +113,7 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str,
     log = queue.home.log(job.id)
     fields: list[tuple[str, str | None]] = [
         ("id", job.id),
-        ("state", _state(job)),
+        ("state", _state(queue, job)),
         ("command", job.command),
         ("directory", job.cwd),
         ("environment", "\n".join(f"{name}={value}" for name, value in job.env.items())),
@@ -123,7 +123,7 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str,
         ("after", ", ".join(f"{each.id} ({each.state})" for each in needs if not each.however)),
         ("after any end", ", ".join(f"{each.id} ({each.state})" for each in needs if each.however)),
         ("attempts", f"{job.attempts} of at most {job.max_retries + 1}"),
-        ("timeout", _timeout(job)),
+        ("timeout", _timeout(queue, job)),
         ("created", _moment(job.created_at)),
         ("next start", f"{_moment(job.next_run_at)} ({when(job, now)})" if job.next_run_at else None),
         ("waits", when(job, now) if job.held or (job.state == PENDING and job.blockers) else None),
@@ -134,16 +134,19 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str,
     return [(name, value) for name, value in fields if value]
 
 
-def _state(job: Job) -> str:
+def _state(queue: Queue, job: Job) -> str:
+    if job.state == PROCESSING:
+        # The reason is still that of the attempt before.
+        return f"processing, but its worker is gone: {PUT_RIGHT}" if is_stranded(queue, job.id) else job.state
     if not job.reason:
         return job.state
     return f"{job.state}, after: {job.reason}" if job.state == PENDING else f"{job.state}: {job.reason}"
 
 
-def _timeout(job: Job) -> str:
-    if job.timeout is None:
-        return "the setting job_timeout"
-    return clock.human(job.timeout) if job.timeout else "none"
+def _timeout(queue: Queue, job: Job) -> str:
+    seconds = queue.settings.job_timeout if job.timeout is None else job.timeout
+    text = clock.human(seconds) if seconds else "none"
+    return f"{text} (the setting job_timeout)" if job.timeout is None else text
 
 
 def _moment(text: str | None) -> str:
@@ -190,6 +193,8 @@ def cmd_cancel(app: App, ids: Sequence[str], wait: bool) -> None:
     ending = sum(job.state == PROCESSING for job in jobs)
     still = "" if not ending else ", still ending" if ending == len(jobs) else f", {ending} still ending"
     report(app, jobs, f"cancelled{still}")
+    if any(is_stranded(queue, job.id) for job in jobs if job.state == PROCESSING):
+        output.note(f"nobody is left to end what is processing: {PUT_RIGHT}")
 
 
 @command(
@@ -205,7 +210,13 @@ def cmd_cancel(app: App, ids: Sequence[str], wait: bool) -> None:
 def cmd_retry(app: App, ids: Sequence[str]) -> None:
     """Run ended jobs again."""
     queue = app.existing_queue()
-    queue.retry(*ids)
+    try:
+        queue.retry(*ids)
+    except Conflict as error:
+        in_the_way = next((job for job in map(queue.get, ids) if not job.ended), None)
+        if in_the_way is None or not (in_the_way.state == PROCESSING and is_stranded(queue, in_the_way.id)):
+            raise
+        raise Conflict(f"{error}, but its worker is gone: {PUT_RIGHT}") from error
     report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "put back")
 
 

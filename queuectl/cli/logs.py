@@ -11,7 +11,8 @@ from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.jobs import count
 from queuectl.cli.logtext import Gap, LogFile
-from queuectl.errors import InvalidInput, NotFound
+from queuectl.errors import NotFound
+from queuectl.model import CANCELLED
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -37,7 +38,7 @@ _PAUSE = 0.1
 def cmd_logs(app: App, job_id: str, follow: bool, lines: str | None, attempt: str | None) -> None:
     """Print a job's output."""
     last = None if lines is None else count(lines, "-n")
-    number = None if attempt is None else _attempt_number(attempt)
+    number = None if attempt is None else count(attempt, "--attempt", 1)
     if follow and app.json:
         raise click.UsageError("-f and --json exclude each other: one value cannot be followed")
     queue = app.existing_queue()
@@ -49,18 +50,10 @@ def cmd_logs(app: App, job_id: str, follow: bool, lines: str | None, attempt: st
         output.emit_json({"id": job_id, "attempt": number, "text": collected.text, "dropped_bytes": collected.dropped})
         return
     sink = _Terminal() if output.on_terminal() else _Pipe()
-    if follow:
-        _follow(queue, reader, sink, last)
-    elif not reader.print(sink, last):
-        output.note(f"job {job_id} has written nothing{'' if part.has_started else ': it has not started yet'}")
+    wrote = _follow(queue, reader, sink, last) if follow else reader.print(sink, last)
     sink.end()
-
-
-def _attempt_number(text: str) -> int:
-    number = count(text, "--attempt")
-    if number == 0:
-        raise InvalidInput("--attempt: attempts are counted from 1")
-    return number
+    if not wrote:
+        output.note(f"job {job_id} has written nothing{f': {part.not_started}' if part.not_started else ''}")
 
 
 class _Part:
@@ -69,6 +62,8 @@ class _Part:
     start: int
     end: int | None
     is_over: bool
+    not_started: str | None
+    """Why there is no attempt at all; None when there is one."""
 
     def __init__(self, queue: Queue, job_id: str, number: int | None) -> None:
         self._queue, self._job_id, self._number = queue, job_id, number
@@ -78,13 +73,14 @@ class _Part:
         """Ask the database again. Raises ``NoSuchJob``, and :class:`NotFound` for the attempt."""
         job = self._queue.get(self._job_id)
         attempts = self._queue.attempts(self._job_id)
-        self.has_started = bool(attempts)
+        never = "it was cancelled before it started" if job.state == CANCELLED else "it has not started yet"
+        self.not_started = None if attempts else never
         if self._number is None:
             self.start, self.end, self.is_over = 0, None, job.ended
             return
         index = next((i for i, each in enumerate(attempts) if each.number == self._number), None)
         if index is None:
-            there = f"it has {attempts[0].number} to {attempts[-1].number}" if attempts else "it has not started yet"
+            there = f"it has {attempts[0].number} to {attempts[-1].number}" if attempts else never
             raise NotFound(f"job {self._job_id} has no attempt {self._number} ({there})")
         self.start, self.end = _slice(attempts, index)
         self.is_over = attempts[index].ended_at is not None
@@ -199,21 +195,17 @@ class _Reader:
         return end > self.part.start
 
 
-def _follow(queue: Queue, reader: _Reader, sink: _Sink, last: int | None) -> None:
-    _hint_at_missing_workers(queue, reader.part)
+def _follow(queue: Queue, reader: _Reader, sink: _Sink, last: int | None) -> bool:
+    """Print what is added until it is over; whether there was anything."""
+    from queuectl.cli.waiting import Hint
+
+    hint = Hint(queue)
     while True:
         # What was written before the job ended is in the file by then: look at the state first.
         reader.part.look()
         is_over = reader.part.is_over
-        reader.print(sink, last)
+        wrote = reader.print(sink, last)
         if is_over:
-            return
+            return wrote
+        hint.give_in_time()
         output.pause(_PAUSE)
-
-
-def _hint_at_missing_workers(queue: Queue, part: _Part) -> None:
-    if part.is_over or not output.stderr_on_terminal():
-        return
-    from queuectl.cli.waiting import hint_at_missing_workers
-
-    hint_at_missing_workers(queue)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
-from queuectl.cli.summary import status_of, when
-from queuectl.model import DEAD, PENDING, STATES, Job, Overview
+from queuectl.cli.summary import PUT_RIGHT, status_of, when
+from queuectl.model import DEAD, PENDING, PROCESSING, STATES, Job, Overview
+
+if TYPE_CHECKING:
+    from queuectl.api import Queue
 
 
 @command(
@@ -56,7 +59,7 @@ def cmd_status(app: App) -> None:
         [
             ("queue", queue.home.database),
             ("jobs", ", ".join(f"{overview.counts[state]} {state}" for state in STATES)),
-            ("workers", _workers_in_words(workers, overview)),
+            ("workers", _workers_in_words(workers, overview, _stranded(queue, workers, overview))),
             *([("oldest waiting", _job_in_short(overview.oldest_waiting, now))] if overview.oldest_waiting else []),
             *([("next scheduled", _job_in_short(overview.next_scheduled, now))] if overview.next_scheduled else []),
             *([("dead", "look with 'queuectl dlq list'")] if overview.counts[DEAD] else []),
@@ -76,8 +79,23 @@ def _workers_in_short(status: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _workers_in_words(status: Mapping[str, Any], overview: Overview) -> str:
+def _stranded(queue: Queue, status: Mapping[str, Any], overview: Overview) -> int:
+    """How many jobs are processing though nobody is left who would end them."""
+    if status["running"] or not overview.counts[PROCESSING]:
+        return 0
+    # Looked at again: a stop that ended between the two looks has handed back all of them.
+    return queue.counts()[PROCESSING]
+
+
+def _workers_in_words(status: Mapping[str, Any], overview: Overview, stranded: int) -> str:
     short = _workers_in_short(status)
+    if stranded:
+        whose = (
+            "1 job is processing: its worker is"
+            if stranded == 1
+            else f"{stranded} jobs are processing: their workers are"
+        )
+        return f"none running, but {whose} gone; {PUT_RIGHT}"
     if not status["running"]:
         wanted = overview.counts[PENDING] > 0
         return "none running" + (": start them with 'queuectl worker-start'" if wanted else "")

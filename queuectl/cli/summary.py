@@ -9,7 +9,11 @@ from queuectl.clock import SECOND
 from queuectl.model import PENDING, PROCESSING, Job
 
 if TYPE_CHECKING:
+    from queuectl.api import Queue
     from queuectl.home import Home
+
+PUT_RIGHT = "run 'queuectl worker-start', which puts it right"
+"""What helps where a supervisor and its workers died at one stroke."""
 
 
 def when(job: Job, now: int) -> str:
@@ -29,6 +33,14 @@ def when(job: Job, now: int) -> str:
 def span(micros: int) -> str:
     """A duration in microseconds, for people."""
     return clock.human(max(0, micros) / SECOND)
+
+
+def is_stranded(queue: Queue, job_id: str) -> bool:
+    """Whether a job is processing though no supervisor runs: its worker died, and nobody is left to notice that."""
+    from queuectl import control
+
+    # The lock first: who lets go of it has handed back all jobs.
+    return not control.is_running(queue.home) and queue.get(job_id).state == PROCESSING
 
 
 def status_of(home: Home) -> dict[str, Any]:

@@ -113,26 +113,34 @@ def block(queue: Queue, watch: Watch, ids: Collection[str] | None, deadline: flo
     """Wait until a watch is over; draw how far things are where somebody looks on."""
     if watch.over:
         return
-    hint_at: float | None = time.monotonic() + (0 if output.stderr_on_terminal() else _HINT_AFTER)
+    hint = Hint(queue)
     with _display(watch.counts, ids) as display:
         while not watch.over:
             left = 1.0 if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout("time is up")
-            if hint_at is not None and time.monotonic() >= hint_at:
-                hint_at = None
-                hint_at_missing_workers(queue)
+            hint.give_in_time()
             watch.pause(left)
             watch.look()
             display.show(watch.counts)
 
 
-def hint_at_missing_workers(queue: Queue) -> None:
-    """Tell somebody who waits that nothing is going to happen."""
-    from queuectl.cli.summary import status_of
+class Hint:
+    """Tells somebody who waits that nothing is going to happen: once, and a script only after a while."""
 
-    if not status_of(queue.home)["running"]:
-        output.note("no workers are running: start them with 'queuectl worker-start'")
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+        self._due: float | None = time.monotonic() + (0 if output.stderr_on_terminal() else _HINT_AFTER)
+
+    def give_in_time(self) -> None:
+        """Say it when it is time to, and true."""
+        if self._due is None or time.monotonic() < self._due:
+            return
+        self._due = None
+        from queuectl import control
+
+        if not control.is_running(self._queue.home):
+            output.note("no workers are running: start them with 'queuectl worker-start'")
 
 
 class _Display(Protocol):

@@ -115,6 +115,36 @@ def test_show_tells_all_attempts(bench: Bench) -> None:
         assert expected in text
 
 
+def field(shown: str, name: str) -> str:
+    """The value of one line of ``show``."""
+    (line,) = [line for line in shown.splitlines() if line.startswith(f"{name}  ")]
+    return line.removeprefix(name).strip()
+
+
+def test_show_of_a_job_that_runs_again_does_not_tell_what_came_before(bench: Bench) -> None:
+    bench.queue.enqueue("true", max_retries=1)
+    bench.play("crashed", reason="its worker died")
+    assert field(bench.run("show", "1").out, "state") == "pending, after: its worker died"
+    assert bench.store.claim("worker-1", SYSTEM_CLOCK.now() + 10 * SECOND) is not None
+    with control.take_lock(bench.queue.home):
+        assert field(bench.run("show", "1").out, "state") == "processing"
+
+
+@pytest.mark.parametrize(
+    ("setting", "own", "shown"),
+    [
+        ("0", None, "none (the setting job_timeout)"),
+        ("10m", None, "10m 00s (the setting job_timeout)"),
+        ("10m", 0, "none"),
+        ("10m", 90, "1m 30s"),
+    ],
+)
+def test_show_tells_the_timeout_that_holds(bench: Bench, setting: str, own: float | None, shown: str) -> None:
+    bench.queue.change_setting("job_timeout", setting)
+    bench.queue.enqueue("true", timeout=own)
+    assert field(bench.run("show", "1").out, "timeout") == shown
+
+
 def test_cancel_and_retry(bench: Bench) -> None:
     bench.queue.enqueue("true")
     bench.queue.enqueue("true")
@@ -230,6 +260,24 @@ def test_logs_of_a_job_without_any(bench: Bench) -> None:
     result = bench.run("logs", "1")
     assert (result.code, result.out) == (0, "")
     assert "has not started yet" in result.err
+
+
+@pytest.mark.parametrize("args", [[], ["-f"]], ids=["", "-f"])
+def test_logs_of_a_job_that_never_started(bench: Bench, args: list[str]) -> None:
+    bench.queue.enqueue("true")
+    bench.queue.cancel("1")
+    result = bench.run("logs", *args, "1")
+    assert (result.code, result.out) == (0, "")
+    assert result.err == "queuectl: job 1 has written nothing: it was cancelled before it started\n"
+    result = bench.run("logs", *args, "1", "--attempt", "1")
+    assert result.code == 3
+    assert "job 1 has no attempt 1 (it was cancelled before it started)" in result.err
+
+
+def test_logs_of_a_silent_job(bench: Bench) -> None:
+    bench.ended()
+    for args in ([], ["-f"]):
+        assert bench.run("logs", *args, "1").err == "queuectl: job 1 has written nothing\n"
 
 
 @pytest.fixture
