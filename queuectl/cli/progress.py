@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.text import Text
 
@@ -18,7 +18,7 @@ class Bar:
 
     def __init__(self, before: Mapping[str, int]) -> None:
         self._before = _Tally(before)
-        self._progress = Progress(
+        self._progress = _Narrower(
             BarColumn(bar_width=None),
             _Done(),
             _Numbers(),
@@ -51,6 +51,24 @@ class Bar:
         )
 
 
+class _Narrower(Progress):
+    """Leaves room at its end for the ``^C`` that a terminal writes there.
+
+    It would go to the next line otherwise, where the bar would be drawn once more.
+    """
+
+    def get_renderable(self) -> RenderableType:
+        return _Shorter(super().get_renderable())
+
+
+class _Shorter:
+    def __init__(self, drawn: RenderableType) -> None:
+        self._drawn = drawn
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield from console.render(self._drawn, options.update_width(max(1, options.max_width - len("^C"))))
+
+
 class _Done(ProgressColumn):
     """How many of how many."""
 
@@ -75,7 +93,7 @@ class _Pace(ProgressColumn):
         if task.finished:
             return Text(f"in {human(task.finished_time or 0)}", no_wrap=True)
         if not task.speed:
-            return Text(f"for {human(task.elapsed or 0)}", no_wrap=True)
+            return Text(f"waited {human(task.elapsed or 0)}", no_wrap=True)
         rate = f"{task.speed:.1f}/s" if task.speed >= 1 else f"{task.speed * 60:.1f}/min"
         left = (task.remaining or 0) / task.speed
         return Text(f"{rate}  {human(left)} left", no_wrap=True)

@@ -99,7 +99,7 @@ def test_wait_draws_a_bar_and_hints_at_missing_workers(queue: Queue) -> None:
     store = SQLiteStore(queue.home.database, 5)
     claim = store.claim("worker-1", SYSTEM_CLOCK.now())
     assert claim is not None
-    process.expect("1 running")
+    process.expect(r"1 running.*waited \d")
     now = SYSTEM_CLOCK.now()
     store.finish(claim, Outcome("failed", exit_code=1), Verdict("dead"), now, now)
     process.expect("1/1 done")
@@ -111,11 +111,17 @@ def test_wait_draws_a_bar_and_hints_at_missing_workers(queue: Queue) -> None:
 
 
 def test_interrupt_at_the_terminal(queue: Queue) -> None:
-    process = at_terminal(queue, "wait", "later")
+    process = at_terminal(queue, "wait", "later", columns=60)
     process.expect("0/1 done")
+    drawn = process.before + process.after
     process.sendintr()
     process.expect("interrupted; the jobs go on")
+    drawn += process.before
     process.expect(pexpect.EOF)
+    # The terminal writes ^C behind the bar. Were there no room, the bar would be drawn anew below, and stand there twice.
+    bars = [line for line in re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", drawn)) if "0/1 done" in line]
+    assert "^C" in drawn
+    assert {len(bar.removesuffix("^C")) for bar in bars} == {58}, bars
     process.wait()
     assert process.exitstatus == 130
     assert "Traceback" not in process.before
