@@ -26,7 +26,8 @@ TIMED_OUT_CODE, CRASHED_CODE, CANCELLED_CODE = 124, 125, 143
     "wait",
     examples=("queuectl wait", "queuectl wait --timeout 10m", "queuectl wait 1 2 && echo both completed"),
     after_help=(
-        "Without ids it waits until nothing is pending or processing any more. The exit code for one id is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
+        "Without ids it waits until nothing is pending or processing any more, and all jobs count for the exit code, "
+        "also those that ended before. The exit code for one id is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
         "could not be started, 143 when it was cancelled). For several, or all, it is 0 when all completed, else 1. "
         "It is 124 when --timeout ran out, and 130 when interrupted: the jobs go on.",
     ),
@@ -63,7 +64,7 @@ def wait_for(queue: Queue, ids: Sequence[str] | None, timeout: float | None) -> 
         block(queue, watch, ids, deadline)
         single = list(dict.fromkeys(ids or ()))
         if len(single) != 1:
-            return _code_of_several(watch)
+            return _code_of_several(watch, ids)
         job = queue.get(single[0])
         while not job.ended:  # somebody ran it again meanwhile
             watch.look()
@@ -77,10 +78,11 @@ def wait_for(queue: Queue, ids: Sequence[str] | None, timeout: float | None) -> 
     return _code_of_one(job)
 
 
-def _code_of_several(watch: Watch) -> int:
+def _code_of_several(watch: Watch, ids: Sequence[str] | None) -> int:
     if watch.all_completed:
         return 0
-    output.note("not all completed: see 'queuectl list --state dead,cancelled'")
+    of_all = " (of all jobs, also those that ended before; 'queuectl wait ID...' tells of some)" if ids is None else ""
+    output.note(f"not all completed{of_all}: see 'queuectl list --state dead,cancelled'")
     return 1
 
 

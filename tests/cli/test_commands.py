@@ -251,6 +251,8 @@ def test_wait_for_several_or_all(bench: Bench) -> None:
     assert bench.run("wait", "1", "2").code == 0
     assert bench.run("wait", "1", "3").code == 1
     assert bench.run("wait").code == 1
+    assert "also those that ended before" in bench.run("wait").err
+    assert "also those that ended before" not in bench.run("wait", "1", "3").err
     told = json.loads(bench.run("wait", "1", "3", "--json").out)
     assert [job["state"] for job in told] == ["completed", "dead"]
 
