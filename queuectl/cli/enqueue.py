@@ -26,13 +26,30 @@ class _EnqueueCommand(Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         after = args[args.index("--") + 1 :] if "--" in args else []
-        rest = super().parse_args(ctx, args)
+        words_of = list(args)  # click takes its own apart
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption:
+            if (words := self._words(ctx, words_of)) and not words[0].startswith("-"):
+                raise _unexpected(words[0], ctx) from None
+            raise
         words = ctx.params.get("argv", ())
         if words and not ctx.resilient_parsing and list(words) != after:
-            raise click.UsageError(
-                f"unexpected argument {words[0][:60]!r}: a command goes after --command, or word by word after --", ctx
-            )
+            raise _unexpected(words[0], ctx)
         return rest
+
+    def _words(self, ctx: click.Context, args: list[str]) -> Sequence[str]:
+        """What is neither an option of ours nor its value: an option of a command that is given without ``--``, too."""
+        parser = self.make_parser(ctx)
+        parser.ignore_unknown_options = True
+        words: Sequence[str] = parser.parse_args(args)[0].get("argv") or ()
+        return words
+
+
+def _unexpected(word: str, ctx: click.Context) -> click.UsageError:
+    return click.UsageError(
+        f"unexpected argument {word[:60]!r}: a command goes after --command, or word by word after --", ctx
+    )
 
 
 def _checked(check: Callable[[Any, str], Any]) -> Callable[[click.Context, click.Parameter, str | None], Any]:
