@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -30,11 +31,28 @@ def cmd_init(app: App, path: str | None) -> None:
 
     if path is not None and app.db is not None and path != app.db:
         raise click.UsageError("give the path once: as PATH or as --db")
-    queue = Queue.init(path if path is not None else app.db)
+    named = path if path is not None else app.db
+    queue = Queue.init(named)
     if app.json:
         output.emit_json({"database": queue.home.database})
     else:
         output.emit(output.escape(queue.home.database) + "\n")
+    if named is not None:
+        _say_how_it_is_found(named)
+
+
+def _say_how_it_is_found(named: str) -> None:
+    """Tell what to do with a queue that no command finds by itself."""
+    from queuectl import home
+
+    if os.path.basename(named) == home.DATABASE_NAME or os.environ.get(home.ENVIRONMENT_VARIABLE):
+        return
+    import shlex
+
+    output.note(
+        f"only a {home.DATABASE_NAME} is found by itself: use this queue with --db {shlex.quote(named)}, "
+        f"or set {home.ENVIRONMENT_VARIABLE} to its path"
+    )
 
 
 @command("status", examples=("queuectl status", "queuectl status --json"))

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from queuectl.errors import StoreBusy, StoreError
+from queuectl.home import DATABASE_NAME
 
 DAMAGED = "is damaged: restore it from a backup, or save what 'sqlite3 FILE .recover' finds"
 
@@ -68,7 +69,7 @@ def explain(error: sqlite3.Error, path: str) -> StoreError:
 def _looked_at(path: str, sign: str) -> str | None:
     """What SQLite's message leaves out, where a look at the file tells."""
     if os.path.isdir(path):
-        return "is a directory"
+        return f"is a directory: name the file in it, such as {os.path.join(path, DATABASE_NAME)}"
     if not os.path.exists(path):
         return "is gone"
     if not os.access(path, os.R_OK):

@@ -74,6 +74,12 @@ ENQUEUE = {
     "command and job file": typed("enqueue --command true --job-file f", 2, "exclude each other"),
     "words without --": typed("enqueue echo hi", 2, "unexpected argument 'echo'"),
     "word before --": typed("enqueue echo -- hi", 2, "unexpected argument 'echo'"),
+    "words with an option of their own": typed(
+        "enqueue ls -la", 2, "unexpected argument 'ls': a command goes after --command"
+    ),
+    "words with a long option": typed("enqueue --wait git status --short", 2, "word by word after --"),
+    "an option before the words": typed("enqueue --tmeout 5 ls", 2, "No such option"),
+    "an option in the place of words": typed("enqueue -la", 2, "No such option"),
     "JSON as a word": Mistake(("enqueue", '{"command": "true"}'), 2, "unexpected argument"),
     "empty command": Mistake(("enqueue", "--command", ""), 2, "command: is empty"),
     "blank command": Mistake(("enqueue", "--command", " \n\t "), 2, "command: is empty"),
@@ -407,7 +413,7 @@ def _gone(path: Path) -> None:
 
 
 BROKEN: Mapping[str, tuple[Callable[[Path], object], str]] = {
-    "directory": (Path.mkdir, "is a directory"),
+    "directory": (Path.mkdir, "q.db is a directory: name the file in it, such as "),
     "text file": (_text, "is not a database"),
     "empty file": (Path.touch, "is not a queue's database"),
     "truncated": (_truncated, "damaged"),
@@ -427,6 +433,15 @@ def test_database_that_cannot_be_used_is_left_alone(elsewhere: Path, kind: str, 
     before = path.read_bytes() if path.is_file() else None
     check_refusal(execute(elsewhere, "--db", "q.db", *args), 5, says)
     assert before is None or path.read_bytes() == before
+
+
+def test_init_of_a_directory_says_what_to_name(elsewhere: Path) -> None:
+    (elsewhere / "builds").mkdir()
+    for name in ("builds", "builds/"):
+        check_refusal(
+            call("init", name), 5, f"is a directory: name the file in it, such as {elsewhere}/builds/queuectl.db"
+        )
+    assert list((elsewhere / "builds").iterdir()) == []
 
 
 @pytest.mark.parametrize("args", [("enqueue", "--command", "true"), ("worker-run",), ("worker-start",)], ids=" ".join)

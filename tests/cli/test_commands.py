@@ -26,6 +26,19 @@ def test_init_prints_the_path_and_is_idempotent(elsewhere: Path) -> None:
     assert call("--db", "nowhere.db", "list", "--db", "sub/q.db").code == 0
 
 
+def test_init_says_how_a_queue_is_used_that_is_not_found_by_itself(
+    elsewhere: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hint = "queuectl: only a queuectl.db is found by itself: use this queue with --db {}, or set QUEUECTL_DB_PATH to its path\n"
+    assert call("init", "builds").err == hint.format("builds")
+    assert call("init", "--db", f"{elsewhere}/a b/q.db").err == hint.format(f"'{elsewhere}/a b/q.db'")
+    assert call("enqueue", "--db", "a b/q.db", "--command", "true").out == "1\n"
+    assert call("init", "c/queuectl.db").err == ""
+    monkeypatch.setenv("QUEUECTL_DB_PATH", str(elsewhere / "builds"))
+    assert call("init").err == ""
+    assert call("enqueue", "--command", "true").out == "1\n"
+
+
 @pytest.mark.parametrize("args", [["status", "--json"], ["--json", "status"], ["--json"]])
 def test_status_as_json(bench: Bench, args: list[str]) -> None:
     bench.ended("failed", exit_code=1, reason="exit code 1")
