@@ -33,12 +33,12 @@ KEYS = Settings._fields
 MEANINGS: Mapping[str, str] = {
     "max_retries": "retries after the first start, for jobs that name none",
     "backoff_base": "seconds until a retry: backoff_base ** attempts",
-    "backoff_max": "longest delay before one retry, in seconds",
-    "job_timeout": "seconds that a job may run, for jobs that name none; 0 = no limit",
-    "kill_grace": "seconds between SIGTERM and SIGKILL of a job's processes",
-    "stop_timeout": "seconds that a graceful stop waits for running jobs",
-    "log_max_bytes": "disk that one attempt's output may take, in bytes; 0 = no limit",
-    "busy_timeout": "seconds that a command waits for a locked database",
+    "backoff_max": "longest delay before one retry",
+    "job_timeout": "how long a job may run, for jobs that name none; 0 = no limit",
+    "kill_grace": "time between SIGTERM and SIGKILL of a job's processes",
+    "stop_timeout": "how long a graceful stop waits for running jobs",
+    "log_max_bytes": "disk that one attempt's output may take; 0 = no limit",
+    "busy_timeout": "how long a command waits for a locked database",
 }
 
 _PLAIN_KEY = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}"
@@ -78,6 +78,15 @@ def known_key(name: str) -> str:
 def parse(key: str, value: object) -> float:
     """Check one value, as text or as JSON has it. Raises :class:`InvalidInput`."""
     return _PARSERS[key](value, key)
+
+
+def in_units(key: str, value: float) -> str:
+    """A value for people, as ``parse`` takes it, too: ``10m``, ``1 GiB``; nothing is rounded."""
+    units = _UNITS.get(_PARSERS[key])
+    if not value or units is None:
+        return str(value)
+    size = next((size for size in units if value % size == 0), 1)
+    return f"{_plain(value / size)}{units[size]}"
 
 
 def load(path: str) -> Settings:
@@ -242,6 +251,12 @@ def _size(value: object, key: str) -> int:
 def _plain(number: float) -> float:
     return int(number) if number == int(number) else number
 
+
+_UNITS: Mapping[Callable[[object, str], float], Mapping[int, str]] = {
+    _duration: {86_400: "d", 3600: "h", 60: "m", 1: "s"},
+    _size: {1 << 40: " TiB", 1 << 30: " GiB", 1 << 20: " MiB", 1 << 10: " KiB", 1: " B"},
+}
+"""How sizes of a kind are called, the largest first."""
 
 _PARSERS: Mapping[str, Callable[[object, str], float]] = {
     "max_retries": _whole,

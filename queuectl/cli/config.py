@@ -19,7 +19,7 @@ _TABLE = (
     Column("KEY"),
     Column("VALUE", right=True),
     Column("DEFAULT", right=True, spare=True),
-    Column("MEANING", cut=True, spare=True),
+    Column("MEANING", wrap=True, spare=True),
 )
 
 
@@ -45,7 +45,10 @@ def config_list(app: App) -> None:
     if app.json:
         output.emit_json(values)
         return
-    rows = [[key, str(values[key]), str(defaults[key]), settings.MEANINGS[key]] for key in settings.KEYS]
+    rows = [
+        [key, settings.in_units(key, values[key]), settings.in_units(key, defaults[key]), settings.MEANINGS[key]]
+        for key in settings.KEYS
+    ]
     output.emit_table(_TABLE, rows)
 
 

@@ -35,6 +35,8 @@ _GAP = 2
 """Columns of the terminal between two of a table."""
 _LEAST = 8
 """What is cut shorter than this tells nothing."""
+_LEAST_WRAPPED = 12
+"""What is wrapped into lines shorter than this is hard to read."""
 
 # Besides the control characters: line separators, and marks that turn the direction of writing around.
 _HARMFUL = [*range(0x20), *range(0x7F, 0xA0), 0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xFEFF]
@@ -208,12 +210,16 @@ def _json(value: Any, indent: int | None = None) -> str:
 
 
 class Column(NamedTuple):
-    """A column of a table. Where the terminal is narrow, ``cut`` may lose its end, and what is ``spare`` goes."""
+    """A column of a table. Where the terminal is narrow, ``cut`` may lose its end, and what is ``spare`` goes.
+
+    What may ``wrap`` has several lines there instead, and of what is spare it goes last.
+    """
 
     title: str
     right: bool = False
     cut: bool = False
     spare: bool = False
+    wrap: bool = False
     styles: Mapping[str, str] = MappingProxyType({})
 
 
@@ -252,7 +258,11 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
     for column, width in zip(columns, widths, strict=True):
         table.add_column(
-            column.title, justify="right" if column.right else "left", width=width, no_wrap=True, overflow="ellipsis"
+            column.title,
+            justify="right" if column.right else "left",
+            width=width,
+            no_wrap=not column.wrap,
+            overflow="fold" if column.wrap else "ellipsis",
         )
     for row in rows:
         table.add_row(
@@ -264,10 +274,13 @@ def _draw(columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
 
 
 def _fitting(columns: Sequence[Column], widths: Sequence[int], room: int) -> list[int]:
-    """Which columns there is room for: of the spare ones, the last go first."""
+    """Which columns there is room for: of the spare ones, the last go first, but for those that wrap."""
     kept = list(range(len(columns)))
-    least = [min(width, _LEAST) if column.cut else width for column, width in zip(columns, widths, strict=True)]
-    for i in reversed(range(len(columns))):
+    least = [
+        min(width, _LEAST_WRAPPED if column.wrap else _LEAST) if column.cut or column.wrap else width
+        for column, width in zip(columns, widths, strict=True)
+    ]
+    for i in sorted(kept, key=lambda i: (columns[i].wrap, -i)):
         if sum(least[k] + _GAP for k in kept) - _GAP > room and columns[i].spare:
             kept.remove(i)
     return kept
@@ -277,7 +290,7 @@ def _narrowed(columns: Sequence[Column], widths: Sequence[int], room: int) -> li
     """Widths that fit: taken from the widest that may be cut; from the first, which is the row's name, only then."""
     narrowed = list(widths)
     room -= _GAP * (len(columns) - 1)
-    cut = [i for i, column in enumerate(columns) if column.cut]
+    cut = [i for i, column in enumerate(columns) if column.cut or column.wrap]
     for chosen in ([i for i in cut if i > 0], cut, list(range(len(columns)))):
         while chosen and sum(narrowed) > room and max(narrowed[i] for i in chosen) > _LEAST:
             narrowed[max(chosen, key=lambda i: narrowed[i])] -= 1

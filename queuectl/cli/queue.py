@@ -38,14 +38,15 @@ def cmd_init(app: App, path: str | None) -> None:
     else:
         output.emit(output.escape(queue.home.database) + "\n")
     if named is not None:
-        _say_how_it_is_found(named)
+        _say_how_it_is_found(named, queue.home.database)
 
 
-def _say_how_it_is_found(named: str) -> None:
+def _say_how_it_is_found(named: str, database: str) -> None:
     """Tell what to do with a queue that no command finds by itself."""
     from queuectl import home
 
-    if os.path.basename(named) == home.DATABASE_NAME or os.environ.get(home.ENVIRONMENT_VARIABLE):
+    by_itself = os.path.basename(named) == home.DATABASE_NAME
+    if by_itself or os.path.realpath(os.environ.get(home.ENVIRONMENT_VARIABLE, "")) == database:
         return
     import shlex
 

@@ -35,7 +35,8 @@ def test_init_says_how_a_queue_is_used_that_is_not_found_by_itself(
     assert call("enqueue", "--db", "a b/q.db", "--command", "true").out == "1\n"
     assert call("init", "c/queuectl.db").err == ""
     monkeypatch.setenv("QUEUECTL_DB_PATH", str(elsewhere / "builds"))
-    assert call("init").err == ""
+    assert call("init").err == call("init", "builds").err == ""
+    assert call("init", "a b/q.db").err == hint.format("'a b/q.db'")
     assert call("enqueue", "--command", "true").out == "1\n"
 
 
@@ -196,7 +197,9 @@ def test_settings(bench: Bench) -> None:
     assert bench.run("config", "unset", "max_retries").code == 0
     told = json.loads(bench.run("config", "list", "--json").out)
     assert (told["max_retries"], told["backoff_base"], len(told)) == (3, 1.5, 8)
-    assert "backoff_base ** attempts" in bench.run("config").out
+    text = bench.run("config").out
+    assert "backoff_base ** attempts" in text
+    assert re.search(r"^log_max_bytes +1 MiB +1 GiB  ", text, re.MULTILINE)
 
 
 @pytest.mark.parametrize("bad", ['"x"', "-1", "null", "NaN"])

@@ -14,6 +14,7 @@ from queuectl import Queue
 from queuectl.clock import SYSTEM_CLOCK
 from queuectl.model import Outcome
 from queuectl.retry import Verdict
+from queuectl.settings import MEANINGS
 from queuectl.store.sqlite import SQLiteStore
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -159,6 +160,18 @@ def test_a_narrow_table_keeps_what_a_row_is_called_by_and_its_state(narrow: Queu
     assert lines[0].split() == ["ID", "STATE", "ATTEMPTS", "COMMAND"]
     assert COLOUR.sub("", screen(narrow, "list", columns=26)).splitlines()[0].split() == ["ID", "STATE", "COMMAND"]
     assert "exit code 3" in screen(narrow, "dlq", "list", columns=40)
+
+
+@pytest.mark.parametrize("columns", [100, 40])
+def test_the_meaning_of_a_setting_is_never_cut(queue: Queue, columns: int) -> None:
+    queue.change_setting("job_timeout", "90m")
+    lines = COLOUR.sub("", screen(queue, "config", "list", columns=columns)).splitlines()
+    assert all(len(line) <= columns for line in lines)
+    assert "…" not in "".join(lines)
+    assert any(re.match(r"job_timeout +90m ", line) for line in lines)
+    begin = lines[0].index("MEANING")
+    told = " ".join(line[begin:].strip() for line in lines[1:])
+    assert told == " ".join(MEANINGS.values())
 
 
 def test_a_narrow_status_loses_no_number(narrow: Queue) -> None:

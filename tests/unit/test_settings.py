@@ -73,6 +73,28 @@ def test_a_wrong_value_is_refused_by_name(key: str, value: object) -> None:
     assert len(str(caught.value)) < 200
 
 
+@pytest.mark.parametrize(
+    ("key", "value", "shown"),
+    [
+        ("max_retries", 60, "60"),
+        ("backoff_base", 60, "60"),
+        ("job_timeout", 0, "0"),
+        ("job_timeout", 0.5, "0.5s"),
+        ("job_timeout", 90, "90s"),
+        ("job_timeout", 5400, "90m"),
+        ("stop_timeout", 7200, "2h"),
+        ("backoff_max", 86_400, "1d"),
+        ("log_max_bytes", 0, "0"),
+        ("log_max_bytes", 1000, "1000 B"),
+        ("log_max_bytes", 1536 << 10, "1536 KiB"),
+        ("log_max_bytes", 1 << 30, "1 GiB"),
+    ],
+)
+def test_a_value_is_shown_in_units_that_can_be_typed(key: str, value: float, shown: str) -> None:
+    assert settings.in_units(key, value) == shown
+    assert parse(key, shown) == value
+
+
 def test_keys_in_every_spelling() -> None:
     assert {known_key(name) for name in ("max_retries", "max-retries", "MAX-Retries")} == {"max_retries"}
 
