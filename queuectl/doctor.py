@@ -269,8 +269,8 @@ _CHECKS: Sequence[Check] = (
     _check_settings,
     _check_database,
     _check_workers,
+    _check_pid_files,  # before the claims, whose repair removes some of these, too
     _check_claims,
-    _check_pid_files,
     _check_logs,
     _check_clock,
     _check_containment,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -30,13 +32,31 @@ def cmd_doctor(app: App, repair: bool) -> int:
     home.require()
     from queuectl import doctor
 
-    findings = doctor.examine(home, repair=repair)
+    with _what_is_logged_as_notes():
+        findings = doctor.examine(home, repair=repair)
     healthy = all(finding.ok for finding in findings)
     if app.json:
         output.emit_json({"healthy": healthy, "checks": [finding.as_dict() for finding in findings]})
     else:
         output.emit_fields([(finding.check, _in_words(finding)) for finding in findings])
     return 0 if healthy else 1
+
+
+@contextlib.contextmanager
+def _what_is_logged_as_notes() -> Iterator[None]:
+    """Show what a repair has to say as all else that is said: workers write it into their supervisor's log."""
+    import logging
+
+    class Notes(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            output.note(record.getMessage())
+
+    logger, notes = logging.getLogger("queuectl"), Notes()
+    logger.addHandler(notes)
+    try:
+        yield
+    finally:
+        logger.removeHandler(notes)
 
 
 def _in_words(finding: Finding) -> str:

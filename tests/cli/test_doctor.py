@@ -79,9 +79,21 @@ def spaced(text: str) -> str:
     return "\n".join(" ".join(line.split()) for line in text.splitlines())
 
 
+def test_repair_tells_of_every_pid_file(bench: Bench) -> None:
+    """The repair of a claim removes those of workers, too."""
+    leave_claim(bench)
+    leave_pid_file(bench)
+    Path(bench.queue.home.supervisor_pid).write_text(Path(bench.queue.home.worker_pid(1)).read_text())
+    Path(bench.queue.home.supervisor_pid).chmod(0o600)
+    result = bench.run("doctor", "--repair")
+    assert "PID files repaired: run/supervisor.pid, run/worker-1.pid: left by" in spaced(result.out)
+    assert "claims repaired: job 1: held by workers that died" in spaced(result.out)
+
+
 def test_repair_puts_a_stranded_job_back(bench: Bench) -> None:
     leave_claim(bench)
-    bench.run("doctor", "--repair")
+    result = bench.execute("doctor", "--repair")
+    assert result.err == "queuectl: job 1: attempt 1 crashed: its worker and its supervisor died\n"
     assert bench.queue.get("1").state == "pending"
     (attempt,) = bench.queue.attempts("1")
     assert attempt.outcome == "crashed"
