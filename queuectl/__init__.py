@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from queuectl.errors import (
         Conflict,
         InvalidInput,
+        JobExists,
         NoSuchGroup,
         NoSuchJob,
         NoSuchQueue,
@@ -41,6 +42,7 @@ _HOMES = {
             "NoSuchGroup",
             "NoSuchQueue",
             "Conflict",
+            "JobExists",
             "StoreError",
             "StoreBusy",
             "WaitTimeout",
@@ -54,6 +56,7 @@ __all__ = [
     "Conflict",
     "InvalidInput",
     "Job",
+    "JobExists",
     "NoSuchGroup",
     "NoSuchJob",
     "NoSuchQueue",

@@ -45,6 +45,10 @@ class Conflict(QueueError):
     exit_code = 4
 
 
+class JobExists(Conflict):
+    """A job has this id already, or two in one batch have."""
+
+
 class StoreError(QueueError):
     """The database cannot be used: locked, full, read-only, corrupt, newer, or gone."""
 

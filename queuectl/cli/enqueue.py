@@ -12,7 +12,7 @@ import click
 from queuectl import clock, model
 from queuectl.cli import output
 from queuectl.cli.base import App, Command, pass_app
-from queuectl.errors import InvalidInput
+from queuectl.errors import InvalidInput, JobExists
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -293,7 +293,12 @@ def _say_that_stdin_is_read(path: str) -> None:
 
 def _add_file(queue: Queue, path: str, options: Mapping[str, Any]) -> Collection[str]:
     given = {key: value for key, value in options.items() if value is not None}
-    return queue.add_checked(_jobs_of(path, given))
+    try:
+        return queue.add_checked(_jobs_of(path, given))
+    except JobExists as error:
+        from queuectl.jobfile import shown_path
+
+        raise JobExists(f"{shown_path(path)}: {error}") from error
 
 
 def _jobs_of(path: str, options: Mapping[str, Any]) -> Iterator[model.NewJob]:

@@ -31,7 +31,7 @@ class Store(Protocol):
     def add(self, jobs: Collection[NewJob], now: int, max_retries: int) -> Added:
         """Add jobs, any number of them, and return their ids. ``max_retries`` is for those that name none.
 
-        Raises :class:`~queuectl.errors.Conflict` when an id exists already.
+        Raises :class:`~queuectl.errors.JobExists` when an id exists already.
         """
 
     def get(self, job_id: str) -> Job:

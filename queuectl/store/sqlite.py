@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
-from queuectl.errors import Conflict, NoSuchGroup, NoSuchJob
+from queuectl.errors import Conflict, JobExists, NoSuchGroup, NoSuchJob
 from queuectl.home import Home
 from queuectl.model import (
     CANCELLED,
@@ -139,7 +139,7 @@ class SQLiteStore:
     def _after_collision(self, connection: sqlite3.Connection, jobs: Iterable[NewJob], first: int) -> int:
         """Find which ids are taken; from which number on there is none among the numbers that we would give.
 
-        Raises ``Conflict`` when it is one that a user gave. This takes as much memory as all of these.
+        Raises ``JobExists`` when it is one that a user gave. This takes as much memory as all of these.
         """
 
         def exists(job_id: str) -> bool:
@@ -148,9 +148,9 @@ class SQLiteStore:
         given: set[str] = set()
         for job in jobs:
             if job.id is not None and job.id in given:
-                raise Conflict(f"job {job.id} is there twice in what was to be added")
+                raise JobExists(f"job {job.id} is there twice in what was to be added")
             if job.id is not None and exists(job.id):
-                raise Conflict(f"job {job.id} exists already")
+                raise JobExists(f"job {job.id} exists already")
             if job.id is not None:
                 given.add(job.id)
         numbers = (seq for seq, job in enumerate(jobs, first) if job.id is None)

@@ -166,8 +166,12 @@ FILES = {
     "half-bad lines": job_file('{"command": "true"}\n\n{"command": ""}\n', "line 3: command: is empty"),
     "half-bad array": job_file('[{"command": "true"}, {"command": 1}]', "job 2: command: 1 is not text"),
     "bad line in the middle": job_file('{"command": "true"}\n{command}\n{"command": "true"}\n', "line 2: is not JSON"),
-    "id that exists": job_file('{"command": "true"}\n{"command": "true", "id": "taken"}', "taken exists", 4),
-    "one id twice": job_file('{"command": "true", "id": "a"}\n{"command": "true", "id": "a"}', "twice", 4),
+    "id that exists": job_file(
+        '{"command": "true"}\n{"command": "true", "id": "taken"}', "jobs.json: job taken exists", 4
+    ),
+    "one id twice": job_file(
+        '{"command": "true", "id": "a"}\n{"command": "true", "id": "a"}', "jobs.json: job a is there twice", 4
+    ),
 }
 
 ENTRIES = {

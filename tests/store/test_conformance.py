@@ -16,7 +16,7 @@ from farm import eventually
 from store.backends import T0, Backend, add, after, claim, fail_to_death, finish, job, micros
 from unit.support import Child, in_threads
 
-from queuectl import Conflict, NoSuchJob
+from queuectl import Conflict, JobExists, NoSuchJob
 from queuectl.clock import SECOND, iso
 from queuectl.model import OUTCOMES, STATES, Claim, Outcome
 from queuectl.retry import judge
@@ -116,7 +116,7 @@ def test_of_a_large_batch_with_a_taken_id_nothing_is_added(store: Store, place: 
     add(store, "there")
     batch = [*(job() for _ in range(250)), job("within")]
     batch[place] = job(taken)
-    with pytest.raises(Conflict, match=f"job {taken} (exists already|is there twice)"):
+    with pytest.raises(JobExists, match=f"job {taken} (exists already|is there twice)"):
         store.add(batch, T0, 3)
     assert [each.id for each in store.jobs()] == ["there"]
 

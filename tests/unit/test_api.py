@@ -17,6 +17,7 @@ import queuectl
 from queuectl import (
     Conflict,
     InvalidInput,
+    JobExists,
     NoSuchJob,
     NoSuchQueue,
     NotFound,
@@ -64,8 +65,19 @@ def test_importing_it_is_cheap() -> None:
 
 
 def test_one_class_of_errors_for_each_exit_code() -> None:
-    classes = (QueueError, InvalidInput, NotFound, NoSuchJob, NoSuchQueue, Conflict, StoreError, StoreBusy, WaitTimeout)
-    assert [each.exit_code for each in classes] == [1, 2, 3, 3, 3, 4, 5, 5, 124]
+    classes = (
+        QueueError,
+        InvalidInput,
+        NotFound,
+        NoSuchJob,
+        NoSuchQueue,
+        Conflict,
+        JobExists,
+        StoreError,
+        StoreBusy,
+        WaitTimeout,
+    )
+    assert [each.exit_code for each in classes] == [1, 2, 3, 3, 3, 4, 4, 5, 5, 124]
     assert all(issubclass(each, QueueError) for each in classes)
     assert issubclass(InvalidInput, ValueError)
     assert issubclass(NotFound, LookupError)
@@ -116,7 +128,7 @@ def test_errors_by_class(queue: Queue) -> None:
     cases: list[tuple[Callable[[], object], type[QueueError]]] = [
         (lambda: queue.enqueue(""), InvalidInput),
         (lambda: queue.enqueue("true", delay=-1), InvalidInput),
-        (lambda: queue.enqueue("true", id="a"), Conflict),
+        (lambda: queue.enqueue("true", id="a"), JobExists),
         (lambda: queue.get("b"), NoSuchJob),
         (lambda: queue.get("\udcff"), NoSuchJob),
         (lambda: queue.attempts("b"), NoSuchJob),
