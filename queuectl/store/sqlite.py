@@ -439,7 +439,9 @@ class SQLiteStore:
         with self._connections.snapshot() as connection:
             damage = [row[0] for row in connection.execute("PRAGMA integrity_check(10)") if row[0] != "ok"]
             return damage or [
-                f"job {row['id']} {row['fault']}" for row in connection.execute(self._sql["contradictions"])
+                f"job {row['id']} {row['fault']}"
+                for name in ("contradictions", "stranded")
+                for row in connection.execute(self._sql[name])
             ]
 
     def logged(self) -> Iterator[tuple[str, int]]:

@@ -12,7 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from ground import Ground, describe
-from jobs import BY_NAME
+from jobs import BY_NAME, GROUP, LIMIT
 from ledger import ACCEPTED, REFUSED, Batch, Ledger
 
 from queuectl.model import (
@@ -28,6 +28,7 @@ from queuectl.model import (
     Attempt,
     Job,
 )
+from queuectl.store.sqlite import SQLiteStore
 
 _NEAR = 1.0
 """Seconds within which a removal of the logs may have kept an attempt from opening its own."""
@@ -53,6 +54,7 @@ def check(ground: Ground) -> tuple[Account, list[str]]:
     found += ground.ledger.violations
     found += ground.evidence.complaints()
     found += _batches(ground.ledger, account)
+    found += _limit(account)
     for job in jobs:
         attempts = account.attempts[job.id]
         for violation in (
@@ -80,7 +82,23 @@ def _what_is_left(ground: Ground) -> Iterator[str]:
         yield "the supervisor's lock is held"
 
 
+def _limit(account: Account) -> Iterator[str]:
+    """At no moment more jobs of the group ran than may."""
+    moments = []
+    for job in account.jobs:
+        for attempt in account.attempts[job.id] if job.group == GROUP else ():
+            moments += [(attempt.started_at, 1), (attempt.ended_at or "9999", -1)]
+    running = 0
+    for moment, change in sorted(moments):
+        running += change
+        if running > LIMIT:
+            yield f"{running} jobs of the group ran at {moment}"
+
+
 def _integrity(ground: Ground) -> Iterator[str]:
+    store = SQLiteStore(ground.home.database, 30)
+    yield from store.faults()
+    store.close()
     connection = sqlite3.connect(ground.home.database)
     try:
         for (line,) in connection.execute("PRAGMA integrity_check"):
@@ -130,9 +148,18 @@ def _ending(job: Job, attempts: list[Attempt], ledger: Ledger) -> Iterator[str]:
     charged = sum(attempt.outcome != RELEASED for attempt in attempts)
     if job.attempts > min(job.max_retries + 1, charged) or (not deeds and job.attempts != charged):
         yield f"was charged {job.attempts} starts (at most {job.max_retries + 1}), and {charged} are recorded"
-    if job.state == CANCELLED and not any(deed.what == "cancel" and deed.answer != REFUSED for deed in deeds):
+    if (
+        job.state == CANCELLED
+        and not _is_doomed(job)
+        and not any(deed.what == "cancel" and deed.answer != REFUSED for deed in deeds)
+    ):
         yield "is cancelled, which nobody asked for"
     yield from _last_deed(job, attempts, ledger)
+
+
+def _is_doomed(job: Job) -> bool:
+    """Whether it could not start any more, since one that it needed did not complete."""
+    return job.state == CANCELLED and (job.reason or "").startswith("needs job ")
 
 
 def _last_deed(job: Job, attempts: list[Attempt], ledger: Ledger) -> Iterator[str]:
@@ -147,7 +174,7 @@ def _last_deed(job: Job, attempts: list[Attempt], ledger: Ledger) -> Iterator[st
         for attempt in attempts:
             if _seconds(attempt.started_at) > last.ended:
                 yield f"attempt {attempt.number} began after its cancelling was confirmed"
-    elif not any(_seconds(attempt.started_at) >= last.begun for attempt in attempts):
+    elif not _is_doomed(job) and not any(_seconds(attempt.started_at) >= last.begun for attempt in attempts):
         yield "did not run again, though its retry was confirmed"
 
 

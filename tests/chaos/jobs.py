@@ -9,6 +9,8 @@ from typing import Any
 
 from queuectl.model import CRASHED, FAILED, NOT_STARTED, SIGNALED, SUCCEEDED, TIMED_OUT
 
+GROUP, LIMIT = "pair", 2
+"""A group that some jobs are in, and how many of it may run at once."""
 FAR_OFF = 3600.0
 """Seconds of delay that no round outlasts: such jobs are cancelled at its end."""
 
@@ -92,6 +94,8 @@ class Drawer:
             "cwd": kind.cwd or self._cwd,
             "env": {"CHAOS_EVIDENCE": self._evidence, "CHAOS_BATCH": batch, "CHAOS_KIND": kind.name},
         }
+        if random.random() < 0.25:
+            fields |= {"group": GROUP, "priority": random.randint(-1, 1)}
         if kind.timeout is not None:
             fields["timeout"] = kind.timeout
         if kind.delay is not None:

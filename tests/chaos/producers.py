@@ -51,8 +51,15 @@ class Producer(threading.Thread):
 
     def _draw(self, label: str, with_ids: bool) -> list[dict[str, Any]]:
         size = self._random.choice((1, 1, 1, 2, 5, 9))
-        jobs = [self._drawer.draw(self._random, label) for _ in range(size)]
+        jobs = [{**self._drawer.draw(self._random, label), **self._needs()} for _ in range(size)]
         return [{**job, "id": f"{label}.{n}"} for n, job in enumerate(jobs)] if with_ids else jobs
+
+    def _needs(self) -> dict[str, Any]:
+        """Some jobs wait for one that was accepted lately."""
+        known = self._ground.ledger.accepted_ids()[-20:]
+        if not known or self._random.random() > 0.2:
+            return {}
+        return {self._random.choice(("after", "after_any")): self._random.choice(known)}
 
     def _note(self, label: str, jobs: list[dict[str, Any]], answer: str, ids: list[str]) -> None:
         given = ids or [job["id"] for job in jobs if "id" in job]
@@ -73,9 +80,9 @@ class Producer(threading.Thread):
     def _by_command(self, label: str) -> None:
         job = self._draw(label, with_ids=self._random.random() < 0.5)[0]
         arguments = ["--command", job["command"], "--max-retries", str(job["max_retries"]), "--cwd", job["cwd"]]
-        for key in ("id", "timeout", "delay"):
+        for key in ("id", "timeout", "delay", "group", "priority", "after", "after_any"):
             if key in job:
-                arguments += [f"--{key}", str(job[key])]
+                arguments += [f"--{key.replace('_', '-')}", str(job[key])]
         for name, value in job["env"].items():
             arguments += ["--env", f"{name}={value}"]
         self._enqueue(label, [job], arguments, "")

@@ -13,7 +13,7 @@ from random import Random
 from fault_table import Planned, plan
 from ground import Ground
 from invariants import Account, check
-from jobs import Drawer
+from jobs import GROUP, LIMIT, Drawer
 from ledger import Deed, Ledger
 from operators import WORKERS, Caretaker
 from producers import Meddler, Producer
@@ -44,6 +44,7 @@ def play(seed: int, mode: str, duration: float, linger: float) -> Report:
     report = Report(seed, mode, directory)
     is_spent = False
     try:
+        ground.queue.set_group(GROUP, LIMIT)
         _make_trouble(ground, seed, duration, over)
         _settle(ground, linger)
         report.account, report.violations = check(ground)

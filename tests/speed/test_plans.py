@@ -78,7 +78,7 @@ UNPLANNED = {"add", "add_attempt", "last_seq"}
 OF_GROUPS = {"restrictions", "set_limit", "set_paused", "paused_groups", "remove_group", "is_paused"}
 OF_NEEDS = {"depend_no_more", "dependencies_within", "needs_itself", "dependents_of"}
 """They read no jobs; of the dependencies, those of some jobs."""
-THOROUGH = {"contradictions", "logged"}
+THOROUGH = {"contradictions", "stranded", "logged"}
 """They are for a doctor, who reads everything."""
 
 SORTING = {"next_scheduled", "oldest_waiting", "ids_in_states", "groups", "doom", "unblock"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from store.backends import T0, add, after, claim, finish, job
 
@@ -9,6 +11,7 @@ from queuectl.errors import Conflict, InvalidInput, NoSuchJob
 from queuectl.model import ENDED, Needed, NewJob, Outcome
 from queuectl.retry import Verdict, judge
 from queuectl.store.base import Store
+from queuectl.store.sqlite import SQLiteStore
 
 
 def states(store: Store) -> dict[str, str]:
@@ -234,3 +237,18 @@ def test_a_waiting_job_is_edited_and_no_other(store: Store) -> None:
         store.edit("a", {"priority": 1}, T0)
     assert store.edit("b", {"starts_at": T0}, after(1)) == 1
     assert claim(store, after(1)).id == "b"
+
+
+def test_a_doctor_notices_what_is_stranded(store: Store) -> None:
+    assert isinstance(store, SQLiteStore)
+    store.add([job("a"), needing("b", "a"), job("c")], T0, 3)
+    assert store.faults() == []
+    connection = sqlite3.connect(store.path)
+    connection.execute("UPDATE jobs SET blockers = 2 WHERE id = 'b'")
+    connection.execute("UPDATE jobs SET placed = 1, lane = 3 WHERE id = 'c'")
+    connection.commit()
+    connection.close()
+    assert store.faults() == [
+        "job b waits for 2 others, which is not how many have still to end",
+        "job c keeps a place in its group",
+    ]

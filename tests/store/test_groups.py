@@ -339,6 +339,7 @@ def test_whatever_happens_no_limit_is_exceeded_and_nobody_is_forgotten(store: St
 def check(store: Store) -> None:
     """Places are taken by those that run or are next, no more than there are; and no place stays free for nothing."""
     assert isinstance(store, SQLiteStore)
+    assert store.faults() == []
     connection = sqlite3.connect(store.path)
     limits = dict(connection.execute("SELECT name, places FROM restricted"))
     rows = connection.execute(

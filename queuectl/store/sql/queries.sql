@@ -188,6 +188,17 @@ WHERE (state = 'processing') <> (worker IS NOT NULL)
        AND coalesce((SELECT outcome FROM attempts WHERE job_seq = seq AND number = starts), '') <> 'succeeded')
 LIMIT 10;
 
+-- name: stranded
+-- Jobs that wait for what has ended, or keep a place that they do not need.
+SELECT id, 'waits for ' || blockers || ' others, which is not how many have still to end' AS fault
+FROM jobs
+WHERE state = 'pending' AND blockers <> (
+    SELECT count(*) FROM dependencies CROSS JOIN jobs AS needed ON needed.seq = needs
+    WHERE job_seq = jobs.seq AND needed.state IN ('pending', 'processing'))
+UNION ALL
+SELECT id, 'keeps a place in its group' FROM jobs WHERE placed = 1 AND state <> 'processing' AND lane IS NOT 0
+LIMIT 10;
+
 -- name: logged
 SELECT id, max(log_offset + log_bytes) AS size
 FROM attempts JOIN jobs ON seq = job_seq
