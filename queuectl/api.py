@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from queuectl import files, settings, wake
-from queuectl.clock import SYSTEM_CLOCK, Clock, after
+from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock, after, seconds
 from queuectl.errors import InvalidInput, WaitTimeout
 from queuectl.home import Home, Location, locate, locate_new
 from queuectl.model import (
@@ -256,6 +256,26 @@ class Queue:
         revived = self._store().revive(ids, states, self._clock.now(), with_dependents=with_dependents)
         wake.workers(self.home, len(revived))
         return revived
+
+    def prune(
+        self, older_than: float | str, states: str | Collection[str] | None = None, *, dry_run: bool = False
+    ) -> int:
+        """Remove jobs that ended longer ago than this, with their attempts and logs; how many there were.
+
+        ``older_than`` is seconds or text such as ``7d``. Of the ended states all may be named; by default
+        ``completed`` and ``cancelled`` jobs go. With ``dry_run`` nothing is changed. The work is done in small
+        transactions, so that nobody waits for long; what is interrupted is done in part.
+        """
+        from queuectl import pruning
+
+        chosen = (states,) if isinstance(states, str) else tuple(states or pruning.DEFAULT_STATES)
+        for name in chosen:
+            if name not in ENDED:
+                raise InvalidInput(f"only ended jobs can be removed ({', '.join(ENDED)}), not {name!r}")
+        before = self._clock.now() - round(seconds(older_than, "older_than") * SECOND)
+        if dry_run:
+            return self._store().count_old(chosen, before)
+        return pruning.prune(self.home, self._store(), chosen, before)
 
     def wait(self, ids: Collection[str] | None = None, timeout: float | None = None) -> bool:
         """Block until the jobs have ended, or with None until nothing waits or runs.

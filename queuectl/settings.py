@@ -25,6 +25,7 @@ class Settings(NamedTuple):
     stop_timeout: float = 30
     log_max_bytes: int = 1024**3
     busy_timeout: float = 30
+    retention: float = 0
 
 
 DEFAULTS = Settings()
@@ -39,6 +40,7 @@ MEANINGS: Mapping[str, str] = {
     "stop_timeout": "how long a graceful stop waits for running jobs",
     "log_max_bytes": "disk that one attempt's output may take; 0 = no limit",
     "busy_timeout": "how long a command waits for a locked database",
+    "retention": "how long completed and cancelled jobs are kept; 0 = for ever",
 }
 
 _PLAIN_KEY = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,59}"
@@ -267,4 +269,5 @@ _PARSERS: Mapping[str, Callable[[object, str], float]] = {
     "stop_timeout": _duration,
     "log_max_bytes": _size,
     "busy_timeout": _duration,
+    "retention": _duration,
 }

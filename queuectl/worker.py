@@ -13,6 +13,7 @@ from queuectl.errors import StoreError
 from queuectl.home import Home
 from queuectl.link import READY, WorkerLink
 from queuectl.model import Claim, Finished, Outcome
+from queuectl.pruning import Janitor
 from queuectl.retry import Verdict, judge
 from queuectl.runner import ABANDON, CANCEL, Order, Runner, assignment
 from queuectl.settings import Live, Settings
@@ -59,6 +60,7 @@ class Worker:
         self._failing: set[str] = set()
         """What could not be done with the database when it was last tried."""
         self._lead = self._lead_of_wall_clock()
+        self._janitor = Janitor(home, store)
 
     def run(self) -> bool:
         """Work; returns whether it ended because the queue is drained."""
@@ -74,6 +76,8 @@ class Worker:
         claim: Claim | None = None
         while claim is not None or not self._link.stopping:
             self._heed_clock()
+            if claim is None:
+                self._tidy()
             if claim is None and not self._runner.is_ready:
                 self._wait_for_runner()
                 continue
@@ -102,6 +106,11 @@ class Worker:
                     restarted,
                 )
         self._lead = lead
+
+    def _tidy(self) -> None:
+        """Remove some of what the setting ``retention`` does not keep."""
+        retention = self._settings.current().retention
+        self._try("tidy", lambda: self._janitor.tidy(retention, self._clock.now(), self._clock.monotonic()))
 
     def _lead_of_wall_clock(self) -> float:
         return self._clock.now() / SECOND - self._clock.monotonic()
@@ -173,6 +182,9 @@ class Worker:
         timeout = _LONGEST_SLEEP if due is None else min(_LONGEST_SLEEP, (due - self._clock.now()) / SECOND + 0.001)
         if self._failing:
             timeout = min(timeout, _STORE_PAUSE)
+        tidying = self._janitor.wait(self._settings.current().retention, self._clock.monotonic())
+        if tidying is not None:
+            timeout = min(timeout, tidying)
         while not self._link.stopping:
             ready = self._link.listen(max(0.0, timeout), (self._wake,))
             if not ready:

@@ -44,6 +44,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "group": ("groups", "Groups of jobs: how many of each may run at once."),
         "pause": ("groups", "Start no more jobs: of some groups, or of the whole queue."),
         "resume": ("groups", "Let jobs start again: of some groups, or of all."),
+        "prune": ("prune", "Remove jobs that ended long ago, with their logs."),
         "config": ("config", "The settings: list, get, set, unset."),
         "doctor": ("doctor", "Look the queue over: files, database, workers, logs."),
     },

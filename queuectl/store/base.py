@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from queuectl.model import (
@@ -145,6 +145,19 @@ class Store(Protocol):
 
     def forget_output(self, ids: Collection[str]) -> None:
         """Note that the output of these jobs' attempts is gone."""
+
+    def prune(self, states: Collection[str], before: int, most: int, discard: Callable[[list[str]], None]) -> int:
+        """Remove at most so many jobs that are in one of ``states``, ended all, since before a time; how many.
+
+        Their attempts go with them, and what told who needed them. ``discard`` is called with their ids before
+        anybody else can add a job with one of these; it removes their logs.
+        """
+
+    def count_old(self, states: Collection[str], before: int) -> int:
+        """How many jobs :meth:`prune` would find."""
+
+    def give_back(self, pages: int) -> bool:
+        """Give some space that is free in the database back to the file system; whether there is more."""
 
     def newest(self) -> int | None:
         """When the job that was added last was added; None when there never was one."""

@@ -87,6 +87,7 @@ def _build(home: Home) -> None:
     with explained(temporary):
         connection = sqlite3.connect(uri(temporary), uri=True, isolation_level=None)
         try:
+            connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
             migrate(connection)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -47,6 +47,8 @@ _EDITED = ("command", "cwd", "env", "timeout", "max_retries", "priority", "group
 _EDITED_AS = {"group": "group_name", "unique": "unique_key"}
 _NEEDS = frozenset(("after", "after_any"))
 """The fields of a job that a user may change while it waits, and its columns that have other names."""
+_INCREMENTAL = 2
+"""The mode of ``PRAGMA auto_vacuum`` in which a file becomes shorter when it is told to."""
 _MOST = (1 << 63) - 1
 _ROWS = 100
 """Jobs that one statement adds. It is written, and prepared, anew for each number of them, up to this one."""
@@ -452,6 +454,35 @@ class SQLiteStore:
     def forget_output(self, ids: Collection[str]) -> None:
         with self._connections.transaction() as connection:
             connection.execute(self._sql["forget_output"], (_json(list(ids)),))
+
+    def prune(self, states: Collection[str], before: int, most: int, discard: Callable[[list[str]], None]) -> int:
+        with self._connections.transaction() as connection:
+            rows: list[sqlite3.Row] = []
+            for state in states:
+                values = {"state": state, "before": before, "most": most - len(rows)}
+                rows += connection.execute(self._sql["old_jobs"], values)
+            seqs = {"seqs": _json([row["seq"] for row in rows])}
+            for name in ("delete_attempts", "delete_needs", "delete_dependents", "delete_jobs") if rows else ():
+                connection.execute(self._sql[name], seqs)
+            # Before others may use these ids again.
+            discard([row["id"] for row in rows])
+        return len(rows)
+
+    def count_old(self, states: Collection[str], before: int) -> int:
+        with self._connections.snapshot():
+            return sum(self._value("count_old_jobs", {"state": state, "before": before}) for state in states)
+
+    def give_back(self, pages: int) -> bool:
+        with self._connections.using() as connection:
+            free = connection.execute("PRAGMA freelist_count").fetchone()[0]
+            # A database that was made by an older version keeps its size.
+            if not free or connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+                return False
+            # A plain execute() would take one step of it, and one step gives one page back.
+            connection.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
+            # The file becomes shorter when what is in the log is written back to it.
+            connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            return bool(free > pages)
 
     def newest(self) -> int | None:
         rows = self._read("newest")

@@ -196,7 +196,7 @@ def test_settings(bench: Bench) -> None:
     assert json.loads(bench.run("config", "get", "log_max_bytes", "--json").out) == 1048576
     assert bench.run("config", "unset", "max_retries").code == 0
     told = json.loads(bench.run("config", "list", "--json").out)
-    assert (told["max_retries"], told["backoff_base"], len(told)) == (3, 1.5, 8)
+    assert (told["max_retries"], told["backoff_base"], len(told)) == (3, 1.5, 9)
     text = bench.run("config").out
     assert "backoff_base ** attempts" in text
     assert re.search(r"^log_max_bytes +1 MiB +1 GiB  ", text, re.MULTILINE)

@@ -41,6 +41,10 @@ INDEXES = {
     "cancel_waiting": BY_ID,
     "cancel_running": BY_ID,
     "revive": BY_ID,
+    "old_jobs": ["jobs_ended"],
+    "count_old_jobs": ["jobs_ended"],
+    "delete_attempts": BY_NUMBER,
+    "delete_jobs": BY_NUMBER,
     "hold": BY_ID,
     "release": BY_ID,
     "seqs_of": BY_ID,
@@ -76,7 +80,14 @@ IN_ORDER = {"list_all", "newest"}
 UNPLANNED = {"add", "add_attempt", "last_seq"}
 """They put a row in, or read a table of one row."""
 OF_GROUPS = {"restrictions", "set_limit", "set_paused", "paused_groups", "remove_group", "is_paused"}
-OF_NEEDS = {"depend_no_more", "dependencies_within", "needs_itself", "dependents_of"}
+OF_NEEDS = {
+    "delete_needs",
+    "delete_dependents",
+    "depend_no_more",
+    "dependencies_within",
+    "needs_itself",
+    "dependents_of",
+}
 """They read no jobs; of the dependencies, those of some jobs."""
 THOROUGH = {"contradictions", "stranded", "logged"}
 """They are for a doctor, who reads everything."""

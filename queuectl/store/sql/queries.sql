@@ -415,3 +415,25 @@ SET command = :command, cwd = :cwd, env = :env, timeout = :timeout, max_retries 
     group_name = :group_name, unique_key = :unique_key, due = :due, next_run_at = :next_run_at,
     lane = 3, placed = 0, updated_at = :now
 WHERE seq = :seq AND +state = 'pending';
+
+-- name: old_jobs
+-- Jobs that are in a state since before some time. Workers that hold a job, and jobs that wait, are none of them.
+SELECT seq, id FROM jobs
+WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled')
+ORDER BY updated_at LIMIT :most;
+
+-- name: count_old_jobs
+SELECT count(*) FROM jobs
+WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled');
+
+-- name: delete_attempts
+DELETE FROM attempts WHERE job_seq IN (SELECT value FROM json_each(:seqs));
+
+-- name: delete_needs
+DELETE FROM dependencies WHERE job_seq IN (SELECT value FROM json_each(:seqs));
+
+-- name: delete_dependents
+DELETE FROM dependencies WHERE needs IN (SELECT value FROM json_each(:seqs));
+
+-- name: delete_jobs
+DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs));
