@@ -29,6 +29,7 @@ from queuectl.store import schema
 from queuectl.store.sqlite import open_store
 
 if TYPE_CHECKING:
+    from queuectl.observer import Observer
     from queuectl.store.base import Store
     from queuectl.waiting import Watch
 
@@ -42,12 +43,20 @@ class Queue:
     fork. Whatever a method confirmed is on disk.
 
     Raises :class:`~queuectl.errors.NoSuchQueue` when none was named and none is found. Every
-    method raises :class:`~queuectl.errors.StoreError` when the database cannot be used.
+    method raises :class:`~queuectl.errors.StoreError` when the database cannot be used; where it is
+    locked, once ``busy_timeout`` seconds have passed (default: the setting).
     """
 
-    def __init__(self, path: str | os.PathLike[str] | None = None, *, clock: Clock = SYSTEM_CLOCK) -> None:
+    def __init__(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        busy_timeout: float | None = None,
+    ) -> None:
         self._location: Location = locate(path)
         self._clock = clock
+        self._busy_timeout = busy_timeout
         self._opened: Store | None = None
 
     @classmethod
@@ -176,6 +185,12 @@ class Queue:
     def overview(self) -> Overview:
         """Counts, the job that may run and waited longest, and the next that may run later, by itself."""
         return self._store().overview(self._clock.now())
+
+    def observe(self) -> Observer:
+        """Look at the jobs and the workers again and again."""
+        from queuectl.observer import Observer
+
+        return Observer(self._store, self.home, self._clock)
 
     def attempts(self, job_id: str) -> list[Attempt]:
         """Every start of a job, oldest first. Raises ``NoSuchJob``."""
@@ -319,7 +334,8 @@ class Queue:
 
     def _store(self) -> Store:
         if self._opened is None:
-            self._opened = open_store(self.home, self.settings.busy_timeout)
+            patience = self.settings.busy_timeout if self._busy_timeout is None else self._busy_timeout
+            self._opened = open_store(self.home, patience)
         return self._opened
 
 

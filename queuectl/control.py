@@ -53,9 +53,9 @@ def status(home: Home) -> dict[str, Any]:
         held = {claim.worker: claim for claim in store.claims()}
     finally:
         store.close()
-    state = _told_state(home)
+    supervisor, told = fleet(home)
     workers = []
-    for worker in state.pop("workers", []):
+    for worker in told:
         claim = held.get(worker["name"])
         workers.append(
             {
@@ -67,7 +67,15 @@ def status(home: Home) -> dict[str, Any]:
                 "state": "running" if claim else "idle" if worker["ready"] else "starting",
             }
         )
-    return {"running": True, "supervisor": state, "workers": workers}
+    return {"running": supervisor is not None, "supervisor": supervisor, "workers": workers}
+
+
+def fleet(home: Home) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
+    """What the supervisor tells about itself, and about each of its workers; None and nothing when none runs."""
+    if not is_running(home):
+        return None, []
+    state = _told_state(home)
+    return state, state.pop("workers", [])
 
 
 def _told_state(home: Home) -> dict[str, Any]:

@@ -171,6 +171,20 @@ class Overview(NamedTuple):
     next_scheduled: Job | None
 
 
+class Glance(NamedTuple):
+    """What there is to watch in a queue, all taken at one moment.
+
+    ``scheduled`` counts the pending jobs that wait for a time that was given. ``failures`` are jobs that are dead, or
+    wait for a retry: of many, those that were enqueued last or are retried next.
+    """
+
+    counts: Mapping[str, int]
+    scheduled: int
+    running: list[Job]
+    failures: list[Job]
+    next_scheduled: Job | None
+
+
 class Attempt(NamedTuple):
     """One start of a job. ``number`` counts all starts of the job and is never used twice.
 

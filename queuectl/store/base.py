@@ -10,6 +10,7 @@ from queuectl.model import (
     Attempt,
     Claim,
     Finished,
+    Glance,
     GroupState,
     Job,
     Needed,
@@ -51,6 +52,15 @@ class Store(Protocol):
 
     def overview(self, now: int) -> Overview:
         """Counts, the job that may run and waited longest, and the next that may run later, by itself."""
+
+    def glance(self, now: int, most: int) -> Glance:
+        """What there is to watch, with at most so many dead jobs, and as many that wait for a retry."""
+
+    def ended_since(self, moment: int) -> tuple[int, int | None]:
+        """How many jobs completed or died after a moment, and when the first of them did; cheap.
+
+        It looks only at some of those that were enqueued last. Of very many, the number and the time are those of these.
+        """
 
     def cancel(self, ids: Sequence[str], now: int) -> Stopped:
         """Cancel waiting jobs, ask for the end of running ones; returns the ids of the latter.

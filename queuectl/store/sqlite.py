@@ -23,6 +23,7 @@ from queuectl.model import (
     Attempt,
     Claim,
     Finished,
+    Glance,
     GroupState,
     Job,
     Needed,
@@ -204,6 +205,24 @@ class SQLiteStore:
             oldest = connection.execute(self._sql["oldest_waiting"], {"now": now}).fetchone()
             upcoming = connection.execute(self._sql["next_scheduled"], {"now": now}).fetchone()
         return Overview(counts, job_from(oldest) if oldest else None, job_from(upcoming) if upcoming else None)
+
+    def glance(self, now: int, most: int) -> Glance:
+        with self._connections.snapshot():
+
+            def jobs(name: str, **values: object) -> list[Job]:
+                return [job_from(row) for row in self._read(name, values)]
+
+            return Glance(
+                self.counts(),
+                self._value("count_scheduled", {"now": now}),
+                jobs("list_by_state", state=PROCESSING, limit=-1),
+                jobs("dead_last", limit=most) + jobs("retried_next", limit=most),
+                next(iter(jobs("next_scheduled", now=now)), None),
+            )
+
+    def ended_since(self, moment: int) -> tuple[int, int | None]:
+        jobs, first = self._read("ended_since", {"moment": moment})[0]
+        return jobs, first
 
     def cancel(self, ids: Sequence[str], now: int) -> Stopped:
         with self._connections.transaction() as connection:

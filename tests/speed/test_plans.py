@@ -35,6 +35,10 @@ INDEXES = {
     "list_by_state": ["jobs_by_state"],
     "ids_in_states": ["jobs_by_state"],
     "counts": ["jobs_by_state"],
+    "count_scheduled": ["jobs_scheduled"],
+    "dead_last": ["jobs_by_state"],
+    "retried_next": ["jobs_in_back_off"],
+    "ended_since": ["jobs_by_state"],
     "get": BY_ID,
     "has_id": BY_ID,
     "states_of": BY_ID,
@@ -128,6 +132,15 @@ def fill(path: Path, each: int) -> None:
     connection.close()
 
 
+def fill_anew(path: Path, each: int) -> None:
+    """Have so many jobs of each kind, and no others."""
+    change = sqlite3.connect(path)
+    change.execute("DELETE FROM jobs")
+    change.commit()
+    change.close()
+    fill(path, each)
+
+
 def plan_of(path: Path, name: str) -> list[str]:
     sql = queries.load()[name]
     values = (1,) if "?" in sql and ":" not in sql else dict.fromkeys(re.findall(r":(\w+)", sql), 1)
@@ -172,6 +185,8 @@ LOOKS: dict[str, Callable[[SQLiteStore], object]] = {
     "newest": lambda store: store.newest(),
     "is_drained": lambda store: store.is_drained(1),
     "claims": lambda store: store.claims(),
+    "dead_last": lambda store: store._read("dead_last", {"limit": 20}),
+    "retried_next": lambda store: store._read("retried_next", {"limit": 20}),
     "claim": lambda store: store.claim("worker-1", 1),
 }
 
@@ -186,13 +201,16 @@ def store(path: Path) -> Iterator[SQLiteStore]:
 def test_more_jobs_make_no_look_longer(path: Path, store: SQLiteStore) -> None:
     """But for the counts: these read an index, of the completed jobs' part not even that."""
     few = {name: steps_of(store, look) for name, look in LOOKS.items()}
-    change = sqlite3.connect(path)
-    change.execute("DELETE FROM jobs")
-    change.commit()
-    change.close()
-    fill(path, 4000)
+    fill_anew(path, 4000)
     many = {name: steps_of(store, look) for name, look in LOOKS.items()}
     assert all(many[name] <= few[name] + 10 for name in LOOKS), (few, many)
+
+
+def test_what_ended_lately_is_looked_for_among_a_few(path: Path, store: SQLiteStore) -> None:
+    fill_anew(path, 600)
+    few = steps_of(store, lambda store: store.ended_since(0))
+    fill_anew(path, 4000)
+    assert steps_of(store, lambda store: store.ended_since(0)) <= few + 10
 
 
 def test_completed_jobs_are_not_counted_one_by_one(path: Path, store: SQLiteStore) -> None:

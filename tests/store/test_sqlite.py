@@ -33,6 +33,7 @@ USES: dict[str, Callable[[Queue], object]] = {
     "jobs": lambda queue: queue.jobs(),
     "get": lambda queue: queue.get("a"),
     "overview": lambda queue: queue.overview(),
+    "observe": lambda queue: queue.observe().look(),
     "cancel": lambda queue: queue.cancel("a"),
     "retry": lambda queue: queue.retry("a"),
     "wait": lambda queue: queue.wait(timeout=0),

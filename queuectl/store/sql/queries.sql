@@ -437,3 +437,23 @@ DELETE FROM dependencies WHERE needs IN (SELECT value FROM json_each(:seqs));
 
 -- name: delete_jobs
 DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs));
+
+-- For who watches.
+
+-- name: count_scheduled
+SELECT count(*) FROM jobs WHERE lane = 1 AND due > :now;
+
+-- name: dead_last
+-- Those enqueued last, since no index tells which died last.
+SELECT * FROM jobs WHERE state = 'dead' ORDER BY seq DESC LIMIT :limit;
+
+-- name: retried_next
+SELECT * FROM jobs WHERE lane = 2 ORDER BY due LIMIT :limit;
+
+-- name: ended_since
+-- Bounded: where more ended, the rest of them tells nothing else about how fast it goes.
+SELECT count(*), min(ended_at)
+FROM (SELECT * FROM (SELECT ended_at FROM jobs WHERE state = 'completed' ORDER BY seq DESC LIMIT 500)
+      UNION ALL
+      SELECT * FROM (SELECT ended_at FROM jobs WHERE state = 'dead' ORDER BY seq DESC LIMIT 500))
+WHERE ended_at > :moment;
