@@ -69,8 +69,9 @@ bench: $(VENV)/made-bench ## measure how fast it is (some minutes; wants an idle
 	@$(BIN)/python bench
 
 .PHONY: picture
-picture: $(STAMP) ## draw docs/terminal.svg from a real run
+picture: $(STAMP) ## draw docs/terminal.svg and docs/watch.svg from real runs
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/picture.py docs/terminal.svg
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/watch_picture.py docs/watch.svg
 
 .PHONY: docker
 docker: ## build the container image

@@ -41,6 +41,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Queue": {
         "init": ("queue", "Create a queue, here or at a path, and print the path."),
         "status": ("queue", "Show jobs by state, workers, and what comes next."),
+        "watch": ("watch", "Watch jobs and workers live, and act on them with a key."),
         "group": ("groups", "Groups of jobs: how many of each may run at once."),
         "pause": ("groups", "Start no more jobs: of some groups, or of the whole queue."),
         "resume": ("groups", "Let jobs start again: of some groups, or of all."),

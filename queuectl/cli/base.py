@@ -36,6 +36,8 @@ _OTHER_WORDS = {
     "run": "worker-run",
     "work": "worker-run",
     "ps": "worker-status",
+    "top": "watch",
+    "monitor": "watch",
     "workers": "worker-status",
     "dead": "dlq",
     "create": "init",
@@ -53,15 +55,15 @@ class App:
         self.db: str | None = None
         self.json = False
 
-    def queue(self) -> Queue:
+    def queue(self, busy_timeout: float | None = None) -> Queue:
         """The queue that is meant; it need not exist yet. Raises ``NoSuchQueue`` when none is found."""
         from queuectl.api import Queue
 
-        return Queue(self.db)
+        return Queue(self.db, busy_timeout=busy_timeout)
 
-    def existing_queue(self) -> Queue:
+    def existing_queue(self, busy_timeout: float | None = None) -> Queue:
         """The queue that is meant, which must exist."""
-        queue = self.queue()
+        queue = self.queue(busy_timeout)
         queue.require()
         return queue
 

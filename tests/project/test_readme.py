@@ -261,7 +261,8 @@ def test_links_lead_somewhere() -> None:
                 assert (ROOT / target.split("#")[0]).exists(), target
 
 
-def test_the_picture_fetches_nothing() -> None:
-    drawing = (ROOT / "docs" / "terminal.svg").read_text(encoding="utf-8")
-    assert "$" in drawing
+@pytest.mark.parametrize(("name", "shown"), [("terminal", "$"), ("watch", "WORKER")])
+def test_the_pictures_fetch_nothing(name: str, shown: str) -> None:
+    drawing = (ROOT / "docs" / f"{name}.svg").read_text(encoding="utf-8")
+    assert shown in drawing
     assert not re.search(r"url\((?!#)|href=|@import|@font-face|<script|<image", drawing)
