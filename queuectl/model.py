@@ -174,12 +174,12 @@ class Overview(NamedTuple):
 class Glance(NamedTuple):
     """What there is to watch in a queue, all taken at one moment.
 
-    ``scheduled`` counts the pending jobs that wait for a time that was given. ``failures`` are jobs that are dead, or
-    wait for a retry: of many, those that were enqueued last or are retried next.
+    ``counts`` and ``scheduled``, the pending jobs that wait for a time that was given, are None where nobody counted.
+    ``failures`` are jobs that are dead, or wait for a retry: of many, those that were enqueued last or are retried next.
     """
 
-    counts: Mapping[str, int]
-    scheduled: int
+    counts: Mapping[str, int] | None
+    scheduled: int | None
     running: list[Job]
     failures: list[Job]
     next_scheduled: Job | None

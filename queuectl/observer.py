@@ -80,7 +80,12 @@ class Picture(NamedTuple):
 
 
 class Observer:
-    """Looks at a queue again and again. ``has_changed`` is cheap, ``look`` takes what it takes to count the jobs."""
+    """Looks at a queue again and again. Both is cheap, but for the counts of very many jobs: they may be a little older."""
+
+    _SHARE = 0.1
+    """How much of the time counting may take, at the most."""
+    _SHORT = 0.02
+    """Seconds that count as nothing: then it is always done."""
 
     def __init__(self, store: Callable[[], "Store"], home: Home, clock: Clock = SYSTEM_CLOCK) -> None:
         self._store = store
@@ -88,15 +93,18 @@ class Observer:
         self._clock = clock
         self._seen: object = None
         self._pace: Pace | None = None
+        self._counted: tuple[Mapping[str, int], int] | None = None
+        self._is_counted = False
+        self._next_count = 0.0
+        self._paced_at = 0.0
 
     def has_changed(self) -> bool:
         """Whether another look may show something new. Raises ``QueueError``."""
-        return self._signs() != self._seen
+        return self._signs() != self._seen or (not self._is_counted and self._clock.monotonic() >= self._next_count)
 
     def aged(self, picture: Picture) -> Picture:
         """A picture that was taken a while ago, when nothing has changed since: it goes slower by now."""
-        assert self._pace is not None
-        return picture._replace(rate=self._pace.rate_at(self._clock.monotonic()))
+        return picture._replace(rate=self._rate_at(self._clock.monotonic()))
 
     def look(self) -> Picture:
         """The queue as it is now. Raises ``QueueError``.
@@ -111,17 +119,30 @@ class Observer:
 
     def _look(self) -> Picture:
         self._seen = self._signs()  # before the rest: what changes in between is seen the next time
-        glance = self._store().glance(self._clock.now(), MOST_FAILURES)
+        glance, (counts, scheduled) = self._glance()
         supervisor, workers = self._fleet(glance)
         return Picture(
-            glance.counts,
-            glance.scheduled,
-            self._rate(glance.counts),
+            counts,
+            scheduled,
+            self._rate(counts),
             glance.next_scheduled,
             supervisor,
             workers,
             sorted(glance.failures, key=lambda job: job.ended_at or job.updated_at, reverse=True),
         )
+
+    def _glance(self) -> tuple[Glance, tuple[Mapping[str, int], int]]:
+        """What there is to see, with the counts of now, or those of the last time when counting takes long."""
+        started = self._clock.monotonic()
+        self._is_counted = self._counted is None or started >= self._next_count
+        glance = self._store().glance(self._clock.now(), MOST_FAILURES, count=self._is_counted)
+        if glance.counts is not None and glance.scheduled is not None:
+            self._counted = glance.counts, glance.scheduled
+            ended = self._clock.monotonic()
+            took = ended - started
+            self._next_count = ended + (took / self._SHARE if took > self._SHORT else 0)
+        assert self._counted is not None
+        return glance, self._counted
 
     def _signs(self) -> object:
         """What differs when jobs or workers have changed."""
@@ -152,8 +173,15 @@ class Observer:
             jobs, first = self._store().ended_since(now - round(Pace.WINDOW * SECOND))
             if first is not None and first < now:  # how long before the first of them nothing ended, nobody knows
                 self._pace = Pace(moment - (now - first) / SECOND, ended - jobs + 1)
-        self._pace.add(moment, ended)
-        return self._pace.rate_at(moment)
+        if self._is_counted:
+            self._pace.add(moment, ended)
+            self._paced_at = moment
+        return self._rate_at(moment)
+
+    def _rate_at(self, moment: float) -> float | None:
+        assert self._pace is not None
+        # Where jobs have ended that were not counted yet, it did not become slower.
+        return self._pace.rate_at(moment if self._is_counted else self._paced_at)
 
 
 class Pace:

@@ -77,7 +77,7 @@ def watched(directory: Path, environment: dict[str, str]) -> list[str]:
     terminal.expect("q quit")
     terminal.send("j")
     seen, deadline = "", time.monotonic() + PATIENCE
-    while not re.search(r"\b1[0-9] completed", seen) and time.monotonic() < deadline:
+    while not re.search(r"m1[0-9] completed", seen) and time.monotonic() < deadline:
         terminal.expect(re.escape("\x1b[H"))
         seen = terminal.before
     terminal.send("q")

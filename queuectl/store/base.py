@@ -53,8 +53,11 @@ class Store(Protocol):
     def overview(self, now: int) -> Overview:
         """Counts, the job that may run and waited longest, and the next that may run later, by itself."""
 
-    def glance(self, now: int, most: int) -> Glance:
-        """What there is to watch, with at most so many dead jobs, and as many that wait for a retry."""
+    def glance(self, now: int, most: int, *, count: bool = True) -> Glance:
+        """What there is to watch, with at most so many dead jobs, and as many that wait for a retry.
+
+        Only to ``count`` takes longer where there are more jobs.
+        """
 
     def ended_since(self, moment: int) -> tuple[int, int | None]:
         """How many jobs completed or died after a moment, and when the first of them did; cheap.

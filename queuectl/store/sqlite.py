@@ -206,15 +206,15 @@ class SQLiteStore:
             upcoming = connection.execute(self._sql["next_scheduled"], {"now": now}).fetchone()
         return Overview(counts, job_from(oldest) if oldest else None, job_from(upcoming) if upcoming else None)
 
-    def glance(self, now: int, most: int) -> Glance:
+    def glance(self, now: int, most: int, *, count: bool = True) -> Glance:
         with self._connections.snapshot():
 
             def jobs(name: str, **values: object) -> list[Job]:
                 return [job_from(row) for row in self._read(name, values)]
 
             return Glance(
-                self.counts(),
-                self._value("count_scheduled", {"now": now}),
+                self.counts() if count else None,
+                self._value("count_scheduled", {"now": now}) if count else None,
                 jobs("list_by_state", state=PROCESSING, limit=-1),
                 jobs("dead_last", limit=most) + jobs("retried_next", limit=most),
                 next(iter(jobs("next_scheduled", now=now)), None),

@@ -185,8 +185,7 @@ LOOKS: dict[str, Callable[[SQLiteStore], object]] = {
     "newest": lambda store: store.newest(),
     "is_drained": lambda store: store.is_drained(1),
     "claims": lambda store: store.claims(),
-    "dead_last": lambda store: store._read("dead_last", {"limit": 20}),
-    "retried_next": lambda store: store._read("retried_next", {"limit": 20}),
+    "glance": lambda store: store.glance(1, 20, count=False),
     "claim": lambda store: store.claim("worker-1", 1),
 }
 

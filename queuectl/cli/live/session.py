@@ -27,8 +27,6 @@ _GLANCE = 0.1
 """Seconds between two questions whether anything has changed, which cost next to nothing."""
 _APART = 0.2
 """Seconds between two looks at the least: nobody reads faster."""
-_SHARE = 10
-"""A look that takes long, as with a million jobs, is taken so many times less often than always."""
 _LATER = 1.0
 """Seconds after which a queue that could not be read is tried again."""
 _TICK = 1.0
@@ -127,7 +125,7 @@ class Session:
             self._next_look = time.monotonic() + _LATER
             return seen or self._trouble != trouble
         ended = time.monotonic()
-        self._next_look = ended + max(_APART, (_SHARE - 1) * (ended - started))
+        self._next_look = ended + max(_APART, 2 * (ended - started))
         return True
 
     # Drawing
