@@ -16,6 +16,8 @@ from queuectl.cli.base import Group
 from queuectl.errors import QueueError
 
 INTERRUPTED = 130
+COMPLETION_REQUEST = "__complete"
+"""In the place of a command's name: a shell asks, by the script that ``completion`` printed."""
 
 _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
     "Jobs": {
@@ -48,6 +50,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "prune": ("prune", "Remove jobs that ended long ago, with their logs."),
         "config": ("config", "The settings: list, get, set, unset."),
         "doctor": ("doctor", "Look the queue over: files, database, workers, logs."),
+        "completion": ("completion", "Print a script that has your shell complete words."),
     },
 }
 """The commands as ``--help`` shows them, each with the module that holds it and what it says of itself in one line."""
@@ -69,6 +72,9 @@ class RootGroup(Group):
         module = import_module(f"queuectl.cli.{_MODULES[cmd_name]}")
         command: click.Command = getattr(module, "cmd_" + cmd_name.replace("-", "_"))
         return command
+
+    def summaries(self) -> Mapping[str, str]:
+        return {name: summary for section in _SECTIONS.values() for name, (_, summary) in section.items()}
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for title, commands in _SECTIONS.items():
@@ -123,6 +129,10 @@ def run(arguments: Sequence[str]) -> int:
     output.secure_standard_streams()
     try:
         try:
+            if arguments and arguments[0] == COMPLETION_REQUEST:
+                from queuectl.cli.completing import answer
+
+                return answer(main, arguments[1:])
             code = _invoke(arguments)
             output.flush()
         except Exception as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -161,6 +161,12 @@ class Group(_Helpful, click.Group):
     """A group of commands that tells which one was meant by a name that does not exist."""
 
     command_class = Command
+
+    def summaries(self) -> Mapping[str, str]:
+        """What each of its commands says of itself in one line."""
+        context = click.Context(self)
+        commands = {name: self.get_command(context, name) for name in self.list_commands(context)}
+        return {name: command.get_short_help_str(_WIDEST) for name, command in commands.items() if command is not None}
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

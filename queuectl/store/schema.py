@@ -141,10 +141,10 @@ def migrate(connection: sqlite3.Connection) -> None:
         raise
 
 
-def uri(path: str) -> str:
-    """The address of a database that must exist: SQLite never makes one by itself."""
+def uri(path: str, mode: str = "rw") -> str:
+    """The address of a database that must exist: SQLite never makes one by itself. To read only, ``mode`` is ``ro``."""
     escaped = "".join(f"%{byte:02x}" for byte in os.fsencode(path))  # every one: none means anything then
-    return f"file:{escaped}?mode=rw"
+    return f"file:{escaped}?mode={mode}"
 
 
 def _statements(script: str) -> list[str]:

@@ -28,6 +28,8 @@ MOST: dict[tuple[str, ...], tuple[int, set[str]]] = {
     ("status",): (26, {"fcntl"}),
     ("list",): (23, set()),
     ("show", "1"): (23, set()),
+    ("__complete", "zsh", "cancel", ""): (18, set()),
+    ("__complete", "bash", "queuectl cancel "): (18, {"shlex"}),
     ("wait", "1", "--timeout", "0"): (23, FOR_JSON | {"select"}),
 }
 """Of each command, how many modules of queuectl it may import, and what else."""
