@@ -20,6 +20,7 @@ from queuectl.home import Home
 from queuectl.host import Terms
 from queuectl.inbox import Inbox
 from queuectl.link import USUAL_PACE, Pace
+from queuectl.notify import Notifier
 from queuectl.stopping import forget_former_request
 from queuectl.supervisor import SIGNALS, Orders, Supervisor
 
@@ -36,8 +37,10 @@ def run(home: Home, count: int, mode: str = "process", drain: bool = False, pace
         from queuectl import init
 
         init.fork_and_reap()
+    manager = Notifier.take()
     _log_to(home, sys.stderr)
-    return _supervise(home, Orders(count, mode, drain, pace), lambda: None)
+    what = f"{count} {'worker' if count == 1 else 'workers'} ({mode} mode)"
+    return _supervise(home, Orders(count, mode, drain, pace), lambda: manager.ready(what), manager.stopping)
 
 
 def start(home: Home, count: int, mode: str = "process", drain: bool = False) -> int:
@@ -82,6 +85,7 @@ def _live_detached(home: Home, orders: Orders, report: int) -> None:
         os.setsid()
         if os.fork() != 0:
             os._exit(0)
+        Notifier.take()  # whoever started us speaks for itself
         _tell(report, str(os.getpid()))
         log = _log_to(home, None)
         null = os.open(os.devnull, os.O_RDWR)
@@ -124,7 +128,12 @@ def _as_error(verdict: str) -> QueueError:
     return kinds.get(code, QueueError)(text)
 
 
-def _supervise(home: Home, orders: Orders, on_ready: Callable[[], None]) -> int:
+def _supervise(
+    home: Home,
+    orders: Orders,
+    on_ready: Callable[[], None],
+    on_stopping: Callable[[float], None] = lambda seconds: None,
+) -> int:
     lock = take_lock(home)
     try:
         inbox = Inbox(SIGNALS)
@@ -139,7 +148,7 @@ def _supervise(home: Home, orders: Orders, on_ready: Callable[[], None]) -> int:
         groups = WorkerGroups.make(home)
         terms = Terms(home, groups, settings.Live(home.settings, logger.warning), orders.drain, orders.pace)
         try:
-            return Supervisor(home, orders, terms, inbox=inbox, on_ready=on_ready).run()
+            return Supervisor(home, orders, terms, inbox=inbox, on_ready=on_ready, on_stopping=on_stopping).run()
         finally:
             groups.remove()
     except OSError as error:

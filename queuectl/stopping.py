@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from queuectl import files
 from queuectl.home import Home
 from queuectl.pidfile import Identity
+from queuectl.processes import UNKILLABLE_WAIT
 
 
 class Request(NamedTuple):
@@ -21,6 +22,14 @@ class Request(NamedTuple):
     now: bool
     timeout: float | None
     to: Identity | None = None
+
+
+def longest(timeout: float, kill_grace: float) -> float:
+    """Seconds that a stop takes at most, which gives running jobs ``timeout``.
+
+    What cannot be killed is waited for by its worker, and again where the worker itself has to be killed.
+    """
+    return timeout + kill_grace + 2 * (UNKILLABLE_WAIT + 5)
 
 
 def write_request(home: Home, request: Request) -> None:

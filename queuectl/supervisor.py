@@ -23,7 +23,7 @@ from queuectl.inbox import HEEDED, Inbox
 from queuectl.link import DRAINED, END_GENTLY, END_NOW, LOOK_FOR_CANCEL, STOP, USUAL_PACE, Pace
 from queuectl.processes import UNKILLABLE_WAIT
 from queuectl.proctree import Family, become_subreaper
-from queuectl.stopping import Request, Stop, take_request
+from queuectl.stopping import Request, Stop, longest, take_request
 from queuectl.store.connection import file_identity
 from queuectl.store.sqlite import open_store
 
@@ -62,7 +62,8 @@ class Orders:
 class Supervisor:
     """Runs until it is stopped or, draining, until nothing is left to do. The caller holds the lock.
 
-    ``on_ready`` is called once when all workers are there.
+    ``on_ready`` is called once when all workers are there, ``on_stopping`` when a stop begins, or is to come
+    sooner, with the seconds that it takes at most.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Supervisor:
         inbox: Inbox | None = None,
         clock: Clock = SYSTEM_CLOCK,
         on_ready: Callable[[], None] = lambda: None,
+        on_stopping: Callable[[float], None] = lambda seconds: None,
     ) -> None:
         self.home = home
         self.orders = orders
@@ -88,6 +90,7 @@ class Supervisor:
         self.stop: Stop | None = None
         self.status = 0
         self._on_ready: Callable[[], None] | None = on_ready
+        self._on_stopping = on_stopping
         self._orphans_since: float | None = None
         self._mend_at = 0.0
         self._told = ""
@@ -210,6 +213,7 @@ class Supervisor:
         logger.info("stopping: running jobs have %g seconds", timeout)
         now = self.clock.monotonic()
         self.stop = Stop(deadline=now + timeout) if self.stop is None else self.stop.no_later_than(now + timeout)
+        self._on_stopping(longest(timeout, self.settings.current().kill_grace))
         self._tell_all(STOP)
 
     def _stop_now(self, status: int) -> None:
@@ -218,6 +222,7 @@ class Supervisor:
         self.status = status
         if self.stop is None or not self.stop.now:  # a third signal gives nobody more time
             self.stop = Stop(deadline=self.clock.monotonic(), now=True)
+            self._on_stopping(longest(0, 0))
         self._tell_all(END_NOW)
 
     def _heed_requests(self) -> None:
@@ -394,6 +399,7 @@ class Supervisor:
             if member.last_word == DRAINED and self.stop is None:
                 logger.info("nothing is left to do")
                 self._is_drained = True
+                self._announce_when_ready()
                 self._begin_stop(self.settings.current().stop_timeout)
         if self.stop is not None:
             self.members = [member for member in self.members if member.pid != 0]

@@ -50,6 +50,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "prune": ("prune", "Remove jobs that ended long ago, with their logs."),
         "config": ("config", "The settings: list, get, set, unset."),
         "doctor": ("doctor", "Look the queue over: files, database, workers, logs."),
+        "service": ("service", "Have systemd start the workers at boot."),
         "completion": ("completion", "Print a script that has your shell complete words."),
     },
 }

@@ -206,6 +206,8 @@ def test_commands_in_blocks_that_cannot_be_run_are_well_formed() -> None:
         before = before[: next((i for i, word in enumerate(before) if word in ("|", "&&", ">", ">>", "||")), None)]
         name = next((word for word in before if word in COMMANDS), None)
         assert name is not None, f"line {line}: no command in {words!r}"
+        of_group = " ".join(before[before.index(name) :][:2])
+        name = of_group if of_group in COMMANDS else name
         known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
         unknown = [word for word in before if word.startswith("-") and word != "-" and word.split("=")[0] not in known]
         assert not unknown, f"line {line}: {name} has no {unknown}"
