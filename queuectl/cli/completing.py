@@ -16,7 +16,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.base import Group
 from queuectl.errors import QueueError
-from queuectl.model import COMPLETED, DEAD, ENDED, PENDING, PROCESSING, STATES
+from queuectl.model import COMPLETED, DEAD, ENDED, IF_EXISTS, PENDING, PROCESSING, STATES
 
 _LONGEST_HELP = 100
 _CURSOR = "\0"
@@ -312,6 +312,8 @@ _STATES_OF_IDS: Mapping[str, Collection[str]] = {
 
 _BY_OPTION: Mapping[str, Values] = {
     "--id": _nothing,  # of a job that is not there yet
+    "--unique": _nothing,
+    "--if-exists": _choices(IF_EXISTS),
     "--group": _groups,
     "--batch": _names("batches"),
     "--export": _listed(_variables),
