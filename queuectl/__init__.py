@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         NoSuchGroup,
         NoSuchJob,
         NoSuchQueue,
+        NoSuchSchedule,
         NotFound,
         QueueError,
         StoreBusy,
@@ -26,12 +27,14 @@ if TYPE_CHECKING:
         WaitTimeout,
     )
     from queuectl.model import Attempt, Job
+    from queuectl.schedule import Schedule
     from queuectl.settings import Settings
 
 _HOMES = {
     "Queue": "api",
     "Job": "model",
     "Attempt": "model",
+    "Schedule": "schedule",
     "Settings": "settings",
     **dict.fromkeys(
         (
@@ -41,6 +44,7 @@ _HOMES = {
             "NoSuchJob",
             "NoSuchGroup",
             "NoSuchQueue",
+            "NoSuchSchedule",
             "Conflict",
             "JobExists",
             "StoreError",
@@ -60,9 +64,11 @@ __all__ = [
     "NoSuchGroup",
     "NoSuchJob",
     "NoSuchQueue",
+    "NoSuchSchedule",
     "NotFound",
     "Queue",
     "QueueError",
+    "Schedule",
     "Settings",
     "StoreBusy",
     "StoreError",

@@ -22,7 +22,7 @@ class InvalidInput(QueueError, ValueError):
 
 
 class NotFound(QueueError, LookupError):
-    """There is no such job or no such queue."""
+    """There is no such job, schedule or queue."""
 
     exit_code = 3
 
@@ -33,6 +33,10 @@ class NoSuchJob(NotFound):
 
 class NoSuchGroup(NotFound):
     """No group has this name."""
+
+
+class NoSuchSchedule(NotFound):
+    """No schedule has this name."""
 
 
 class NoSuchQueue(NotFound):

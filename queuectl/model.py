@@ -163,12 +163,24 @@ class Needed(NamedTuple):
     however: bool
 
 
+class Slot(NamedTuple):
+    """A time at which a schedule makes a job."""
+
+    schedule: str
+    at: str
+
+    def as_dict(self) -> dict[str, Any]:
+        """The slot as JSON shows it."""
+        return self._asdict()
+
+
 class Overview(NamedTuple):
     """The queue at a glance, all taken at one moment."""
 
     counts: Mapping[str, int]
     oldest_waiting: Job | None
     next_scheduled: Job | None
+    next_slot: Slot | None
 
 
 class Glance(NamedTuple):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from queuectl.model import (
     Added,
@@ -21,6 +21,35 @@ from queuectl.model import (
 )
 from queuectl.retry import Verdict
 
+if TYPE_CHECKING:
+    from queuectl.schedule import NewSchedule, Schedule
+
+
+class Schedules(Protocol):
+    """The schedules in a store. Verbs that take several names deal with all of them or, raising, with none.
+
+    Whoever claims a job makes those of the slots that are due before, each once.
+    """
+
+    def put(self, new: NewSchedule, now: int, *, replace: bool = False) -> Schedule:
+        """Add a schedule, or with ``replace`` put it in the place of one with its name. Its first slot is after ``now``.
+
+        One in the place of another with the same times goes on where that one is, and stays paused. Raises
+        :class:`~queuectl.errors.Conflict` when the name exists, and ``replace`` is not asked for.
+        """
+
+    def all(self) -> list[Schedule]:
+        """Every schedule, by name."""
+
+    def remove(self, names: Sequence[str]) -> list[Schedule]:
+        """Forget schedules; their jobs stay. Returns what they were. Raises ``NoSuchSchedule``."""
+
+    def pause(self, names: Sequence[str]) -> list[Schedule]:
+        """Make no more jobs of some schedules, also for slots that nobody has seen yet. Raises ``NoSuchSchedule``."""
+
+    def resume(self, names: Sequence[str], now: int) -> list[Schedule]:
+        """Have paused schedules go on with their first slot after ``now``. Raises ``NoSuchSchedule``."""
+
 
 class Store(Protocol):
     """A durable set of jobs. Times are microseconds since the epoch.
@@ -28,6 +57,10 @@ class Store(Protocol):
     Verbs that take several jobs deal with all of them or, raising, with none. Every change of
     a claimed job is fenced by ``(claim.seq, claim.number)``.
     """
+
+    @property
+    def schedules(self) -> Schedules:
+        """The schedules."""
 
     def add(self, jobs: Collection[NewJob], now: int, max_retries: int) -> Added:
         """Add jobs, any number of them, and return their ids. ``max_retries`` is for those that name none.
@@ -83,7 +116,10 @@ class Store(Protocol):
         """
 
     def claim(self, worker: str, now: int) -> Claim | None:
-        """Take the first job that may run now, for ``worker``; None when there is none."""
+        """Take the first job that may run now, for ``worker``; None when there is none.
+
+        Before that, the slots of schedules that are due become jobs, as :func:`queuectl.schedule.turn` says.
+        """
 
     def claims(self, workers: Collection[str] | None = None) -> list[Claim]:
         """The jobs that some workers hold, or all when None."""
@@ -100,7 +136,7 @@ class Store(Protocol):
         """Record how an attempt ended, and claim the next job for worker ``next_for``, at one stroke.
 
         When it was not recorded, the claim was lost and nothing was changed. A cancel that was asked for wins
-        over every outcome.
+        over every outcome. Slots of schedules that came due while the job ran are not missed.
         """
 
     def edit(self, job_id: str, changes: Mapping[str, Any], now: int) -> int:
@@ -145,7 +181,7 @@ class Store(Protocol):
         """
 
     def next_due(self) -> int | None:
-        """When the next scheduled or retried job becomes ready; None when there is none."""
+        """When the next scheduled or retried job becomes ready, or a slot is due; None when there is none."""
 
     def is_drained(self, now: int) -> bool:
         """Whether nothing runs and nothing may run without further help, but for jobs scheduled for later."""

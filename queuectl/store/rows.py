@@ -5,11 +5,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from queuectl.clock import iso
 from queuectl.errors import StoreError
-from queuectl.model import ENDED, PENDING, Attempt, Claim, Job
+from queuectl.model import ENDED, PENDING, Attempt, Claim, Job, Slot
+
+if TYPE_CHECKING:
+    from queuectl.schedule import Schedule
 
 T = TypeVar("T")
 
@@ -115,6 +118,33 @@ def running_attempt(row: sqlite3.Row) -> Attempt:
         log_bytes=None,
         leftover=(),
     )
+
+
+@_checked
+def schedule_from(row: sqlite3.Row) -> Schedule:
+    """A row of ``schedules``, with its last job's id and state, as a schedule."""
+    from queuectl.schedule import Schedule
+
+    return Schedule(
+        name=row["name"],
+        expression=row["expression"],
+        zone=row["zone"],
+        overlap=row["overlap"],
+        missed=row["missed"],
+        paused=bool(row["paused"]),
+        job=_parsed(row["job"]),
+        last_slot=iso(row["last_slot"]),
+        next_slot=iso(row["next_slot"]),
+        last_job=row["last_id"],
+        last_state=row["last_state"],
+        note=row["note"],
+    )
+
+
+@_checked
+def slot_from(row: sqlite3.Row) -> Slot:
+    """The name and the next slot of a schedule."""
+    return Slot(row["name"], _time(row["next_slot"]))
 
 
 def _parsed(text: str) -> Any:

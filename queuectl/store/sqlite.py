@@ -35,10 +35,11 @@ from queuectl.model import (
 )
 from queuectl.store import queries
 from queuectl.store.connection import Connections
-from queuectl.store.rows import attempt_from, claim_from, job_from, running_attempt
+from queuectl.store.rows import attempt_from, claim_from, job_from, running_attempt, slot_from
 
 if TYPE_CHECKING:
     from queuectl.retry import Verdict
+    from queuectl.store.base import Schedules
     from queuectl.store.following import Following
 
 READY, BACK_OFF, PLACE_NEEDED = 0, 2, 4
@@ -67,10 +68,15 @@ class SQLiteStore:
         self._connections = Connections(path, busy_timeout, synchronous="FULL" if durable else "NORMAL")
         self._sql = queries.load()
 
+    @property
+    def schedules(self) -> Schedules:
+        from queuectl.store.schedules import SQLiteSchedules  # few commands deal with these
+
+        return SQLiteSchedules(self._connections, self._sql)
+
     def add(self, jobs: Collection[NewJob], now: int, max_retries: int) -> Added:
         with self._connections.transaction() as connection:
-            last = connection.execute(self._sql["last_seq"]).fetchone()
-            first = last[0] + 1 if last else 1
+            first = self._next_seq(connection)
             while True:
                 connection.execute("SAVEPOINT batch")
                 try:
@@ -82,6 +88,10 @@ class SQLiteStore:
                     if first == former:
                         raise
         return Added(jobs, first, others)
+
+    def _next_seq(self, connection: sqlite3.Connection) -> int:
+        last = connection.execute(self._sql["last_seq"]).fetchone()
+        return last[0] + 1 if last else 1
 
     def _insert(
         self, connection: sqlite3.Connection, jobs: Iterable[NewJob], first: int, now: int, max_retries: int
@@ -204,7 +214,13 @@ class SQLiteStore:
             counts = self._counted(connection.execute(self._sql["counts"]))
             oldest = connection.execute(self._sql["oldest_waiting"], {"now": now}).fetchone()
             upcoming = connection.execute(self._sql["next_scheduled"], {"now": now}).fetchone()
-        return Overview(counts, job_from(oldest) if oldest else None, job_from(upcoming) if upcoming else None)
+            slot = connection.execute(self._sql["next_slot"]).fetchone()
+        return Overview(
+            counts,
+            job_from(oldest) if oldest else None,
+            job_from(upcoming) if upcoming else None,
+            slot_from(slot) if slot else None,
+        )
 
     def glance(self, now: int, most: int, *, count: bool = True) -> Glance:
         with self._connections.snapshot():
@@ -278,16 +294,27 @@ class SQLiteStore:
         if not self._value("is_work_ready", {"now": now}):
             return None
         with self._connections.transaction() as connection:
-            return self._claim(connection, worker, now)
+            return self._claim(connection, worker, now, now)
 
-    def _claim(self, connection: sqlite3.Connection, worker: str, now: int) -> Claim | None:
-        if connection.execute(self._sql["is_any_due"], {"now": now}).fetchone()[0]:
+    def _claim(self, connection: sqlite3.Connection, worker: str, now: int, busy_since: int) -> Claim | None:
+        due = connection.execute(self._sql["is_any_due"], {"now": now}).fetchone()
+        if due["slots"]:
+            from queuectl.store.schedules import fire
+
+            fire(connection, self._sql, self._add_run, now, busy_since)
+        if due["jobs"]:
             promoted = connection.execute(self._sql["promote"], {"now": now}).fetchall()
             queued = {row["group_name"] for row in promoted if row["lane"] == PLACE_NEEDED}
             if queued:
                 self._following(connection, now).settle(queued)
         row = connection.execute(self._sql["claim"], {"worker": worker, "now": now}).fetchone()
         return claim_from(row) if row else None
+
+    def _add_run(self, connection: sqlite3.Connection, job: NewJob, now: int) -> int:
+        """Add the run of a schedule; its seq."""
+        seq = self._next_seq(connection)
+        self._insert(connection, [job], seq, now, job.max_retries or 0)
+        return seq
 
     def claims(self, workers: Collection[str] | None = None) -> list[Claim]:
         names = None if workers is None else _json(list(workers))
@@ -304,7 +331,9 @@ class SQLiteStore:
     ) -> Finished:
         with self._connections.transaction() as connection:
             ready = self._finish(connection, claim, outcome, verdict, ended_at, now)
-            following = self._claim(connection, next_for, now) if next_for is not None else None
+            following = None
+            if next_for is not None:
+                following = self._claim(connection, next_for, now, claim.started_at)
             return Finished(ready is not None, following, ready or 0)
 
     def _finish(

@@ -15,19 +15,29 @@ from queuectl.store import queries
 from queuectl.store.sqlite import SQLiteStore
 
 LANES = ["jobs_scheduled", "jobs_in_back_off"]
+SLOTS = "schedules_due"
+BY_NAME = ["PRIMARY KEY"]
 BY_ID = ["sqlite_autoindex_jobs_1"]
 BY_NUMBER = ["PRIMARY KEY"]
 
 INDEXES = {
     "claim": ["jobs_ready", *BY_NUMBER],
-    "is_work_ready": ["jobs_ready", *LANES],
-    "is_any_due": LANES,
+    "is_work_ready": ["jobs_ready", *LANES, SLOTS],
+    "is_any_due": [*LANES, SLOTS],
     "restart_back_offs": ["jobs_in_back_off"],
     "promote": [*LANES, *BY_NUMBER],
     "finish": BY_NUMBER,
     "is_cancel_requested": BY_NUMBER,
     "attempts": BY_NUMBER,
-    "next_due": LANES,
+    "next_due": [*LANES, SLOTS],
+    "next_slot": [SLOTS],
+    "due_slots": [SLOTS, *BY_NUMBER],
+    "pass_slots": BY_NAME,
+    "pause_faulty": BY_NAME,
+    "schedules": BY_NUMBER,
+    "remove_schedules": BY_NAME,
+    "pause_schedules": BY_NAME,
+    "resume_schedule": BY_NAME,
     "next_scheduled": LANES,
     "oldest_waiting": ["jobs_ready", *LANES, *BY_NUMBER],
     "has_work_left": ["jobs_ready", *LANES, "jobs_by_state"],
@@ -81,7 +91,7 @@ INDEXES = {
 
 IN_ORDER = {"list_all", "newest"}
 """They read the jobs in the order of enqueue, and stop."""
-UNPLANNED = {"add", "add_attempt", "last_seq"}
+UNPLANNED = {"add", "add_attempt", "last_seq", "put_schedule"}
 """They put a row in, or read a table of one row."""
 OF_GROUPS = {"restrictions", "set_limit", "set_paused", "paused_groups", "remove_group", "is_paused"}
 OF_NEEDS = {

@@ -47,10 +47,12 @@ SELECT * FROM attempts WHERE job_seq = ? ORDER BY number;
 
 -- name: is_work_ready
 -- Whether a claim is worth taking the write lock for.
+-- Slots of schedules become jobs also while the queue is paused.
 SELECT (EXISTS (SELECT 1 FROM jobs WHERE lane = 0)
      OR EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
      OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now))
-    AND NOT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused);
+    AND NOT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused)
+    OR EXISTS (SELECT 1 FROM schedules WHERE next_slot <= :now);
 
 -- name: promote
 -- Jobs whose time has come are ready. Bounded, so that one claim stays short.
@@ -60,8 +62,10 @@ WHERE seq IN (SELECT seq FROM jobs WHERE lane = 1 AND due <= :now ORDER BY due L
 RETURNING lane, group_name;
 
 -- name: is_any_due
+-- Jobs whose time has come, and slots of schedules.
 SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
-    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now);
+    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now) AS jobs,
+       EXISTS (SELECT 1 FROM schedules WHERE next_slot <= :now) AS slots;
 
 -- name: claim
 -- Take the first ready job. Its attempt begins no earlier than its last one ended, whatever the wall clock does.
@@ -134,11 +138,13 @@ SET due = :now + (due - updated_at), next_run_at = :now + (due - updated_at), up
 WHERE lane = 2 AND updated_at > :now;
 
 -- name: next_due
--- When the next job becomes ready by itself.
+-- When the next job becomes ready by itself, or a schedule makes one.
 SELECT min(due) FROM (
     SELECT min(due) AS due FROM jobs WHERE lane = 1
     UNION ALL
-    SELECT min(due) FROM jobs WHERE lane = 2);
+    SELECT min(due) FROM jobs WHERE lane = 2
+    UNION ALL
+    SELECT min(next_slot) FROM schedules);
 
 -- name: has_work_left
 -- What a drain waits for: ready and running jobs, and retries in back-off; what is paused needs further help. Jobs that
@@ -457,3 +463,48 @@ FROM (SELECT * FROM (SELECT ended_at FROM jobs WHERE state = 'completed' ORDER B
       UNION ALL
       SELECT * FROM (SELECT ended_at FROM jobs WHERE state = 'dead' ORDER BY seq DESC LIMIT 500))
 WHERE ended_at > :moment;
+
+-- Schedules
+
+-- name: due_slots
+-- Bounded, so that one claim stays short. A paused schedule has no next slot.
+SELECT schedules.*, jobs.id AS last_id, jobs.state AS last_state
+FROM schedules LEFT JOIN jobs ON jobs.seq = last_job
+WHERE next_slot <= :now ORDER BY next_slot, name LIMIT 50;
+
+-- name: pass_slots
+-- What became of the slots up to one, and which comes next.
+UPDATE schedules
+SET last_slot = :last, next_slot = :following, last_job = coalesce(:job, last_job), note = :note
+WHERE name = :name;
+
+-- name: pause_faulty
+UPDATE schedules SET paused = 1, next_slot = NULL, note = :note WHERE name = :name;
+
+-- name: schedules
+-- Some (a JSON array of names), or all.
+SELECT schedules.*, jobs.id AS last_id, jobs.state AS last_state
+FROM schedules LEFT JOIN jobs ON jobs.seq = last_job
+WHERE :names IS NULL OR name IN (SELECT value FROM json_each(:names))
+ORDER BY name;
+
+-- name: put_schedule
+-- A new one, or another in place of one with its name. What was dealt with stays so.
+INSERT INTO schedules (name, expression, zone, overlap, missed, job, next_slot)
+VALUES (:name, :expression, :zone, :overlap, :missed, :job, :next_slot)
+ON CONFLICT (name) DO UPDATE
+SET expression = :expression, zone = :zone, overlap = :overlap, missed = :missed, job = :job, next_slot = :next_slot,
+    note = NULL;
+
+-- name: remove_schedules
+DELETE FROM schedules WHERE name IN (SELECT value FROM json_each(:names));
+
+-- name: pause_schedules
+UPDATE schedules SET paused = 1, next_slot = NULL, note = NULL
+WHERE name IN (SELECT value FROM json_each(:names)) AND NOT paused;
+
+-- name: resume_schedule
+UPDATE schedules SET paused = 0, next_slot = :next_slot, note = NULL WHERE name = :name;
+
+-- name: next_slot
+SELECT name, next_slot FROM schedules WHERE next_slot IS NOT NULL ORDER BY next_slot, name LIMIT 1;
