@@ -30,6 +30,7 @@ from queuectl.store.sqlite import open_store
 
 if TYPE_CHECKING:
     from queuectl.observer import Observer
+    from queuectl.schedule import Schedule
     from queuectl.store.base import Store
     from queuectl.waiting import Watch
 
@@ -164,6 +165,54 @@ class Queue:
         wake.workers(self.home, len(added))
         return added
 
+    def add_schedule(
+        self,
+        name: str,
+        expression: str,
+        command: str,
+        *,
+        tz: str = "UTC",
+        overlap: str = "skip",
+        missed: str = "once",
+        replace: bool = False,
+        **job: Any,
+    ) -> Schedule:
+        """Have a job made whenever a cron expression comes true in a time zone, and return the schedule.
+
+        ``job`` are the other keys of a job file, such as ``timeout`` and ``env``; ``max_retries`` and the directory
+        are fixed now. ``overlap`` ``skip`` makes none while the last one waits, runs or is in back-off; ``allow``
+        does. When nobody is there at a slot, ``missed`` ``once`` makes one job for all that were missed, ``skip``
+        none. Raises ``InvalidInput``, and ``Conflict`` when the name exists, unless that one is to be replaced.
+        """
+        from queuectl.schedule import new_schedule
+
+        now, fields = self._clock.now(), {**job, "command": command}
+        retries = self.settings.max_retries
+        new = new_schedule(
+            name, expression, fields, zone=tz, overlap=overlap, missed=missed, max_retries=retries, now=now
+        )
+        made = self._store().schedules.put(new, now, replace=replace)
+        wake.workers(self.home, 1)  # an idle one, to sleep no longer than to the first slot
+        return made
+
+    def schedules(self) -> list[Schedule]:
+        """Every schedule, by name."""
+        return self._store().schedules.all()
+
+    def remove_schedules(self, *names: str) -> list[Schedule]:
+        """Forget schedules, all of them or, raising ``NoSuchSchedule``, none. Their jobs stay."""
+        return self._store().schedules.remove(names)
+
+    def pause_schedules(self, *names: str) -> list[Schedule]:
+        """Make no more jobs of schedules; all of them or, raising ``NoSuchSchedule``, none."""
+        return self._store().schedules.pause(names)
+
+    def resume_schedules(self, *names: str) -> list[Schedule]:
+        """Have paused schedules go on with the next slot from now; all of them or, raising, none."""
+        resumed = self._store().schedules.resume(names, self._clock.now())
+        wake.workers(self.home, 1)
+        return resumed
+
     def get(self, job_id: str) -> Job:
         """One job. Raises :class:`~queuectl.errors.NoSuchJob`."""
         return self._store().get(job_id)
@@ -183,7 +232,7 @@ class Queue:
         return self._store().counts()
 
     def overview(self) -> Overview:
-        """Counts, the job that may run and waited longest, and the next that may run later, by itself."""
+        """Counts, the job that waited longest, the next that may run later by itself, and the next slot of a schedule."""
         return self._store().overview(self._clock.now())
 
     def observe(self) -> Observer:

@@ -33,6 +33,7 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
         "hold": ("waitingjobs", "Keep waiting jobs from starting until they are released."),
         "release": ("waitingjobs", "Let jobs start that were held."),
         "dlq": ("dlq", "The dead jobs: list them, put them back."),
+        "cron": ("cron", "Schedules: jobs that are made again and again."),
     },
     "Workers": {
         "worker-start": ("workers", "Start workers in the background."),

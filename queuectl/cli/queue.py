@@ -11,8 +11,8 @@ import click
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
-from queuectl.cli.summary import PUT_RIGHT, status_of, when
-from queuectl.model import DEAD, PENDING, PROCESSING, STATES, Job, Overview
+from queuectl.cli.summary import PUT_RIGHT, span, status_of, when
+from queuectl.model import DEAD, PENDING, PROCESSING, STATES, Job, Overview, Slot
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -69,6 +69,7 @@ def cmd_status(app: App) -> None:
                 "workers": _workers_in_short(workers),
                 "oldest_waiting": overview.oldest_waiting and overview.oldest_waiting.as_dict(),
                 "next_scheduled": overview.next_scheduled and overview.next_scheduled.as_dict(),
+                "next_slot": overview.next_slot and overview.next_slot.as_dict(),
                 "database": queue.home.database,
             }
         )
@@ -81,6 +82,7 @@ def cmd_status(app: App) -> None:
             ("workers", _workers_in_words(workers, overview, _stranded(queue, workers, overview))),
             *([("oldest waiting", _job_in_short(overview.oldest_waiting, now))] if overview.oldest_waiting else []),
             *([("next scheduled", _job_in_short(overview.next_scheduled, now))] if overview.next_scheduled else []),
+            *([("next slot", _slot_in_short(overview.next_slot, now))] if overview.next_slot else []),
             *([("dead", "look with 'queuectl dlq list'")] if overview.counts[DEAD] else []),
             *([] if any(overview.counts.values()) else [("hint", "add a job: queuectl enqueue --command 'echo hi'")]),
         ],
@@ -116,9 +118,14 @@ def _workers_in_words(status: Mapping[str, Any], overview: Overview, stranded: i
         )
         return f"none running, but {whose} gone; {PUT_RIGHT}"
     if not status["running"]:
-        wanted = overview.counts[PENDING] > 0
+        wanted = overview.counts[PENDING] > 0 or overview.next_slot is not None
         return "none running" + (": start them with 'queuectl worker-start'" if wanted else "")
     return f"{short['running']} running, {short['busy']} busy (supervisor {short['supervisor']}, {short['mode']} mode)"
+
+
+def _slot_in_short(slot: Slot, now: int) -> str:
+    left = clock.timestamp(slot.at) - now
+    return f"{slot.schedule}, {f'in {span(left)}' if left > 0 else f'due for {span(-left)}'}"
 
 
 def _job_in_short(job: Job, now: int) -> str:

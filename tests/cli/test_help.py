@@ -78,6 +78,8 @@ def test_example_works(bench: Bench, example: str) -> None:
         kind = "failed" if "dlq" in example else "succeeded"
         for _ in jobs:
             bench.play(kind, b"output\n")
+    if "cron" in example and " add " not in example:
+        bench.queue.add_schedule("nightly", "30 2 * * *", "true")
     env = environment(PATH=f"{program.parent}:/usr/bin:/bin", PYTHONPATH=str(ROOT))
     try:
         if example == "queuectl cancel --wait 2 3":

@@ -34,7 +34,11 @@ class Stage:
         farm.queue.change_setting("backoff_base", 0)
 
     def add_job(self, name: str, command: str = ":", **options: Any) -> None:
-        """Each attempt tells when it begins and when it ends; its child would outlive it.
+        """Add a job that tells what it does."""
+        self.farm.queue.enqueue(self.telling(command), id=name, cwd=str(self.farm.directory), **options)
+
+    def telling(self, command: str = ":") -> str:
+        """A command of which each attempt tells when it begins and when it ends; its child would outlive it.
 
         As long as anything of an attempt lives, it holds a lock: one that overlaps another tells so.
         """
@@ -48,7 +52,7 @@ class Stage:
             command,
             told % "ends",
         )
-        self.farm.queue.enqueue("\n".join(lines), id=name, cwd=str(self.farm.directory), **options)
+        return "\n".join(lines)
 
     def launch(self, *arguments: str, point: Point | None = None, where: str = "launched", **options: int) -> Command:
         """Start ``worker-run``, or what ``arguments`` say, which dies at a point once the bait is there."""

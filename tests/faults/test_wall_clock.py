@@ -154,3 +154,30 @@ def test_workers_can_be_stopped_and_started_under_a_jumping_clock(farm: Farm, cl
         farm.stop()
     assert farm.queue.counts()["completed"] == 2
     assert_books_balance(farm.queue)
+
+
+def test_the_slots_that_a_clock_jumps_over_are_one_run(farm: Farm, clock: TurnedClock, mode: str) -> None:
+    farm.start(1, mode)
+    farm.queue.add_schedule("s", "* * * * *", "true", cwd="/")
+    clock.turn(HOUR)
+    farm.queue.enqueue("true", id="noticed")
+    assert farm.queue.wait(["noticed"], timeout=PATIENCE)
+    eventually(lambda: len(farm.queue.jobs()) >= 2)
+    assert farm.queue.wait(timeout=PATIENCE)
+    runs = [job.id for job in farm.queue.jobs() if job.id != "noticed"]
+    assert len(runs) <= 2, "one for the hour, and one more if a minute went by"
+
+
+def test_no_slot_comes_twice_when_the_clock_is_set_back(farm: Farm, clock: TurnedClock, mode: str) -> None:
+    farm.start(1, mode)
+    farm.queue.add_schedule("s", "* * * * * *", "true", cwd="/", overlap="allow")
+    begun = clock.now()
+    eventually(lambda: farm.queue.counts()["completed"] >= 2)
+    clock.turn(-HOUR)
+    farm.queue.enqueue("true", id="noticed")
+    assert farm.queue.wait(["noticed"], timeout=PATIENCE)
+    assert farm.queue.wait(timeout=PATIENCE)
+    # Slots of the hour that comes again would be earlier than the first of all.
+    (schedule,) = farm.queue.schedules()
+    assert timestamp(schedule.next_slot) > begun
+    assert min(job.id for job in farm.queue.jobs() if job.id != "noticed") == farm.queue.jobs()[0].id

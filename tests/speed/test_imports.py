@@ -30,6 +30,7 @@ MOST: dict[tuple[str, ...], tuple[int, set[str]]] = {
     ("show", "1"): (23, set()),
     ("__complete", "zsh", "cancel", ""): (18, set()),
     ("__complete", "bash", "queuectl cancel "): (18, {"shlex"}),
+    ("cron", "list"): (27, FOR_JSON),
     ("wait", "1", "--timeout", "0"): (23, FOR_JSON | {"select"}),
 }
 """Of each command, how many modules of queuectl it may import, and what else."""
