@@ -281,6 +281,12 @@ def _variables(place: Place, word: str) -> Iterable[Candidate]:
     return map(Candidate, ("ALL", *sorted(os.environ)))
 
 
+def _zones(place: Place, word: str) -> Iterable[Candidate]:
+    from zoneinfo import available_timezones
+
+    return map(Candidate, sorted(available_timezones()))
+
+
 def _states(place: Place, word: str) -> Iterable[Candidate]:
     return map(Candidate, STATES)
 
@@ -313,6 +319,9 @@ _STATES_OF_IDS: Mapping[str, Collection[str]] = {
 _BY_OPTION: Mapping[str, Values] = {
     "--id": _nothing,  # of a job that is not there yet
     "--unique": _nothing,
+    "--tz": _zones,
+    "--overlap": _choices(("skip", "allow")),
+    "--missed": _choices(("once", "skip")),
     "--if-exists": _choices(IF_EXISTS),
     "--group": _groups,
     "--batch": _names("batches"),
@@ -342,7 +351,7 @@ _NAMES: Mapping[str, Values] = {
 }
 """What the metavar NAME means to a command."""
 
-FREE = frozenset({"", "ARGV", "D", "K", "K=V", "N", "NAME", "TEXT", "TIME", "VALUE"})
+FREE = frozenset({"", "ARGV", "D", "EXPRESSION", "K", "K=V", "N", "NAME", "TEXT", "TIME", "VALUE"})
 """What nobody but the user can know, by metavar."""
 
 KNOWN = FREE | _BY_METAVAR.keys()
