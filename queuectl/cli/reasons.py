@@ -8,6 +8,7 @@ from queuectl.cli.summary import span, status_of
 from queuectl.model import CANCELLED, COMPLETED, ENDED, PENDING, PROCESSING, SUCCEEDED, Job
 
 _SHOWN = 5
+_SINCE_CHANGED = "that has changed this very moment: ask again"
 
 
 def reason(queue: Queue, job: Job) -> str:
@@ -53,7 +54,9 @@ def _waits_for(queue: Queue, job: Job) -> str:
 
 def _would_run(queue: Queue, job: Job) -> str:
     """What keeps a job waiting that may run."""
-    group = next(each for each in queue.groups() if each.name == job.group)
+    group = next((each for each in queue.groups() if each.name == job.group), None)
+    if group is None:
+        return _SINCE_CHANGED
     if queue.paused:
         return "the whole queue is paused until 'queuectl resume'"
     if group.paused:
