@@ -309,8 +309,8 @@ def changes(fields: Mapping[str, Any]) -> dict[str, Any]:
     for key in ("id", "if_exists", *_FRESH_KEYS):
         if fields.get(key) is not None:
             raise InvalidInput(f"{key} cannot be changed")
-    given = {key for key, value in fields.items() if value is not None}
-    whole = new_job({"command": "true", **fields})._asdict()
+    given = {key: value for key, value in fields.items() if value is not None}
+    whole = new_job({"command": "true", "cwd": "/", **given})._asdict()
     return {key: whole[key] for key in given}
 
 

@@ -383,3 +383,14 @@ def test_it_prints_nothing(queue: Queue, capfd: pytest.CaptureFixture[str]) -> N
     with pytest.raises(QueueError):
         queue.get("b")
     assert capfd.readouterr() == ("", "")
+
+
+def test_an_edit_leaves_as_it_is_what_is_not_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = Queue(tmp_path / "queuectl.db")
+    queue.enqueue("true", id="a", cwd="/srv")
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    edited = queue.edit("a", command=None, cwd=None, priority=3)
+    assert (edited.command, edited.cwd, edited.priority) == ("true", "/srv", 3)
