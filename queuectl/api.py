@@ -162,7 +162,7 @@ class Queue:
         if not jobs:
             return ()
         added = self._store().add(jobs, self._clock.now(), self.settings.max_retries)
-        wake.workers(self.home, len(added))
+        wake.workers(self.home, len(added) + added.freed)
         return added
 
     def add_schedule(

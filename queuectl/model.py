@@ -83,10 +83,12 @@ class Added(Collection[str]):
 
     Those to whom their user gave none have the number as their id that they got in the store: one after the
     other, from ``first`` on. ``others`` are the ids of jobs that were there already, by the place in which
-    one with the same key was to be added.
+    one with the same key was to be added. ``freed`` tells for how many others to wake a worker, because they
+    waited for one that was replaced.
     """
 
-    def __init__(self, jobs: Collection[NewJob], first: int, others: Mapping[int, str]) -> None:
+    def __init__(self, jobs: Collection[NewJob], first: int, others: Mapping[int, str], freed: int = 0) -> None:
+        self.freed = freed
         self._jobs = jobs
         self._first = first
         self._others = others
@@ -240,7 +242,7 @@ class Claim(NamedTuple):
 
 
 class Finished(NamedTuple):
-    """What the record of an outcome came to. ``ready`` counts the jobs that may run now because of it."""
+    """What the record of an outcome came to. ``ready`` tells how many other workers to wake because of it."""
 
     recorded: bool
     following: Claim | None
@@ -248,7 +250,7 @@ class Finished(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """What a cancel came to: the ids of jobs that still run, and how many may run now because of it."""
+    """What a cancel came to: the ids of jobs that still run, and how many workers to wake because of it."""
 
     running: list[str]
     ready: int

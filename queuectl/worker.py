@@ -155,10 +155,8 @@ class Worker:
             logger.warning("%s: job %s was given on, its outcome (%s) is void", self.name, claim.id, outcome.kind)
         for name in outcome.leftover:
             logger.error("%s: job %s left a process that cannot be ended: %s", self.name, claim.id, name)
-        # One of those that may run now is ours, if we go on.
-        others = stored.ready - (1 if stored.following is not None else 0)
         watchers = 1 if verdict.delay is not None and stored.following is not None else 0
-        wake.pass_on(self._wake, max(others, watchers))
+        wake.pass_on(self._wake, max(stored.ready, watchers))
         return stored.following
 
     def _finish(self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int) -> Finished:

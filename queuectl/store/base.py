@@ -110,7 +110,8 @@ class Store(Protocol):
     ) -> list[str]:
         """Put jobs that are in one of ``states`` back to pending, all of them when ``ids`` is None.
 
-        ``with_dependents``: also those that were cancelled because one of them did not complete. Their charged
+        ``with_dependents``: also those that were cancelled because one of them did not complete, and need no other
+        that did not. Their charged
         attempts are reset to 0, their history stays. Returns their ids. Raises ``NoSuchJob``, and ``Conflict``
         for a job in another state, for one that needs what did not complete, and for a key that another has.
         """
@@ -140,7 +141,7 @@ class Store(Protocol):
         """
 
     def edit(self, job_id: str, changes: Mapping[str, Any], now: int) -> int:
-        """Change fields of a waiting job; how many may run now because of it.
+        """Change fields of a waiting job; how many workers to wake because of it.
 
         ``changes`` has fields of :class:`~queuectl.model.NewJob`, but for the id; in the place of a delay and a
         time it has ``starts_at``, in microseconds since the epoch. Raises ``NoSuchJob``, and ``Conflict`` for a
@@ -151,7 +152,7 @@ class Store(Protocol):
         """Keep waiting jobs from starting until they are released. Raises ``NoSuchJob``, ``Conflict``."""
 
     def release(self, ids: Sequence[str], now: int) -> int:
-        """Let jobs start that were held; how many may run now. Raises ``NoSuchJob``, ``Conflict``."""
+        """Let jobs start that were held; how many workers to wake. Raises ``NoSuchJob``, ``Conflict``."""
 
     def needs(self, job_id: str) -> list[Needed]:
         """The jobs that one was to wait for. Raises ``NoSuchJob``."""
@@ -169,7 +170,7 @@ class Store(Protocol):
         """Start no more jobs of some groups, or of the whole queue when none is named. Raises ``NoSuchGroup``."""
 
     def resume(self, groups: Sequence[str], now: int) -> int:
-        """Undo :meth:`pause`, and every pause when no group is named; how many more jobs may run now."""
+        """Undo :meth:`pause`, and every pause when no group is named; how many workers to wake."""
 
     def is_paused(self) -> bool:
         """Whether the whole queue is paused."""
@@ -181,7 +182,7 @@ class Store(Protocol):
         """
 
     def next_due(self) -> int | None:
-        """When the next scheduled or retried job becomes ready, or a slot is due; None when there is none."""
+        """When the next job becomes ready by itself, or a slot is due; None when none does. In a paused queue no job does."""
 
     def is_drained(self, now: int) -> bool:
         """Whether nothing runs and nothing may run without further help, but for jobs scheduled for later."""

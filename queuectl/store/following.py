@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 
 from queuectl.errors import Conflict, InvalidInput, NoSuchJob
+from queuectl.store.rows import BACK_OFF, READY, SCHEDULED
 
 
 class Following:
@@ -21,6 +22,13 @@ class Following:
         self._now = now
         self.ready = 0
         """How many jobs may run now that could not before."""
+        self.later = 0
+        """1 when others wait for nothing but their time now: a worker must know of it."""
+
+    @property
+    def to_wake(self) -> int:
+        """How many workers to wake."""
+        return max(self.ready, self.later)
 
     # --- places in groups
 
@@ -38,17 +46,17 @@ class Following:
 
     def settle_all(self, rows: Iterable[sqlite3.Row]) -> None:
         """As :meth:`settle`, for the groups of jobs that were changed: of those that need a place, or had one."""
-        restricted = self.restricted()
-        if restricted:
-            self.settle({row["group_name"] for row in rows} & restricted)
+        groups = {row["group_name"] for row in rows}
+        if groups:
+            self.settle(self.restricted(groups))
 
-    def restricted(self) -> set[str]:
-        """The groups in which a job needs a place."""
-        return {row["name"] for row in self._run("restrictions")}
+    def restricted(self, groups: Collection[str]) -> set[str]:
+        """Those of some groups in which a job needs a place."""
+        return {group for group in groups if self._run("is_restricted", group=group).fetchone()}
 
     def restrict(self, group: str, was_restricted: bool) -> None:
         """Bring the jobs of a group in line with its limit and its pause, which have just been changed."""
-        is_restricted = group in self.restricted()
+        is_restricted = bool(self.restricted([group]))
         if is_restricted and not was_restricted:
             self._run("restrict_running", group=group)
             self._run("restrict_waiting", group=group)
@@ -117,11 +125,14 @@ class Following:
         if seqs:
             self._unblock([*seqs, *self._doom(seqs)])
 
-    def let_go(self, seqs: Collection[int]) -> None:
-        """Jobs that nothing holds back any more wait for their time, or are ready."""
+    def let_go(self, seqs: Collection[int], since: int | None = None) -> None:
+        """Jobs that nothing holds back any more wait for their time, or are ready, ``since`` now as a rule."""
         if seqs:
-            going = self._run("let_go", seqs=json.dumps(list(seqs)), now=self._now).fetchall()
-            self.ready += sum(row["lane"] == 0 for row in going)
+            since = self._now if since is None else since
+            going = self._run("let_go", seqs=json.dumps(list(seqs)), now=self._now, since=since).fetchall()
+            self.ready += sum(row["lane"] == READY for row in going)
+            if any(row["lane"] in (SCHEDULED, BACK_OFF) for row in going):
+                self.later = 1
             self.settle_all(going)
 
     def revived(self, seqs: Collection[int]) -> None:
@@ -135,6 +146,19 @@ class Following:
             raise Conflict(f"job {job} needs job {needed}, which is {state}: retry that one, with its dependents")
         dependents = self._run("dependents_of", seqs=json.dumps(list(seqs))).fetchall()
         self._recount({*seqs, *(row["job_seq"] for row in dependents)})
+
+    def doomed_by(self, seqs: Collection[int]) -> list[str]:
+        """The ids of jobs that were cancelled because of some, and may come back with these: of no other need it."""
+        doomed = {row["seq"]: row["id"] for row in self._run("doomed_by", seqs=json.dumps(list(seqs)))}
+        dependents: dict[int, list[int]] = {}
+        for row in self._unmet([*seqs, *doomed]):
+            dependents.setdefault(row["needs"], []).append(row["job_seq"])
+        stay = [needed for needed in dependents if needed not in doomed and needed not in seqs]
+        while stay:
+            for seq in dependents.get(stay.pop(), ()):
+                if doomed.pop(seq, None) is not None:
+                    stay.append(seq)
+        return list(doomed.values())
 
     def _unmet(self, seqs: Collection[int]) -> list[sqlite3.Row]:
         """What jobs need that did not complete."""

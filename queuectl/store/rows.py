@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+READY, SCHEDULED, BACK_OFF, HELD_BACK, PLACE_NEEDED = range(5)
+"""The lanes: why a pending job waits."""
+
 
 def _checked(build: Callable[[sqlite3.Row], T]) -> Callable[[sqlite3.Row], T]:
     """Damage that SQLite did not notice: what a row holds is no value of ours."""

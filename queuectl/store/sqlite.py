@@ -35,14 +35,23 @@ from queuectl.model import (
 )
 from queuectl.store import queries
 from queuectl.store.connection import Connections
-from queuectl.store.rows import attempt_from, claim_from, job_from, running_attempt, slot_from
+from queuectl.store.rows import (
+    BACK_OFF,
+    HELD_BACK,
+    PLACE_NEEDED,
+    READY,
+    attempt_from,
+    claim_from,
+    job_from,
+    running_attempt,
+    slot_from,
+)
 
 if TYPE_CHECKING:
     from queuectl.retry import Verdict
     from queuectl.store.base import Schedules
     from queuectl.store.following import Following
 
-READY, BACK_OFF, PLACE_NEEDED = 0, 2, 4
 WHOLE_QUEUE = ""
 """The name of the group whose pause is that of all jobs."""
 _EDITED = ("command", "cwd", "env", "timeout", "max_retries", "priority", "group_name", "unique_key")
@@ -80,14 +89,14 @@ class SQLiteStore:
             while True:
                 connection.execute("SAVEPOINT batch")
                 try:
-                    others = self._insert(connection, jobs, first, now, max_retries)
+                    others, freed = self._insert(connection, jobs, first, now, max_retries)
                     break
                 except sqlite3.IntegrityError:
                     connection.execute("ROLLBACK TO batch")
                     former, first = first, self._after_collision(connection, jobs, first)
                     if first == former:
                         raise
-        return Added(jobs, first, others)
+        return Added(jobs, first, others, freed)
 
     def _next_seq(self, connection: sqlite3.Connection) -> int:
         last = connection.execute(self._sql["last_seq"]).fetchone()
@@ -95,11 +104,18 @@ class SQLiteStore:
 
     def _insert(
         self, connection: sqlite3.Connection, jobs: Iterable[NewJob], first: int, now: int, max_retries: int
-    ) -> dict[int, str]:
-        """Add jobs; the ids of those that are there already, in whose place none was added."""
+    ) -> tuple[dict[int, str], int]:
+        """Add jobs.
+
+        The ids of those that are there already, in whose place none was added; and for how many of the former
+        ones to wake a worker.
+        """
         rows: list[tuple[object, ...]] = []
         needs: list[tuple[int, str, bool]] = []
+        groups: set[str] = set()
         others: dict[int, str] = {}
+        stand_ins: dict[str, str] = {}
+        freed = 0
 
         def flush() -> None:
             if rows:
@@ -109,10 +125,14 @@ class SQLiteStore:
         for place, job in enumerate(jobs):
             if job.unique is not None:
                 flush()
-                holder = self._make_way(connection, job, now)
+                holder, ready = self._make_way(connection, job, now)
+                freed += ready
                 if holder is not None:
                     others[place] = holder
+                    if job.id is not None:
+                        stand_ins[job.id] = holder
                     continue
+            groups.add(job.group)
             rows.append((place, *_row(job, max_retries)))
             if job.after or job.after_any:
                 needs += [(first + place, needed, False) for needed in job.after]
@@ -120,26 +140,33 @@ class SQLiteStore:
             if len(rows) == _ROWS:
                 flush()
         flush()
-        restricted = [row["name"] for row in connection.execute(self._sql["restrictions"])]
+        restricted = [
+            each for each in groups if connection.execute(self._sql["is_restricted"], {"group": each}).fetchone()
+        ]
         if restricted:
             connection.execute(self._sql["queue_up"], {"first": first})
             self._following(connection, now).settle(restricted)
         if needs:
+            needs = [(seq, stand_ins.get(needed, needed), however) for seq, needed, however in needs]
             self._following(connection, now).depend(needs, first)
-        return others
+        return others, freed
 
-    def _make_way(self, connection: sqlite3.Connection, job: NewJob, now: int) -> str | None:
-        """See to the job that has a new one's key; its id when that is to be returned instead."""
+    def _make_way(self, connection: sqlite3.Connection, job: NewJob, now: int) -> tuple[str | None, int]:
+        """See to the job that has a new one's key.
+
+        Its id when that is to be returned instead; and how many workers to wake for those that waited for it.
+        """
         holder = connection.execute(self._sql["holder_of_key"], (job.unique,)).fetchone()
         if holder is None:
-            return None
+            return None, 0
         if job.if_exists == RETURN:
-            return str(holder["id"])
+            return str(holder["id"]), 0
         if job.if_exists == REJECT or holder["state"] == PROCESSING:
             raise Conflict(f"job {holder['id']} with the key {job.unique!r} is {holder['state']}")
         reason = f"replaced by a later job with the key {job.unique!r}"
-        self._cancel_waiting(connection, self._following(connection, now), [holder["id"]], now, reason)
-        return None
+        following = self._following(connection, now)
+        self._cancel_waiting(connection, following, [holder["id"]], now, reason)
+        return None, following.to_wake
 
     def _cancel_waiting(
         self, connection: sqlite3.Connection, following: Following, ids: Sequence[str], now: int, reason: str
@@ -158,8 +185,16 @@ class SQLiteStore:
         def exists(job_id: str) -> bool:
             return connection.execute(self._sql["has_id"], (job_id,)).fetchone() is not None
 
+        def has_holder(job: NewJob) -> bool:
+            return connection.execute(self._sql["holder_of_key"], (job.unique,)).fetchone() is not None
+
         given: set[str] = set()
+        keys: set[str] = set()
         for job in jobs:
+            if job.unique is not None:
+                if job.if_exists == RETURN and (job.unique in keys or has_holder(job)):
+                    continue  # another stands for it
+                keys.add(job.unique)
             if job.id is not None and job.id in given:
                 raise JobExists(f"job {job.id} is there twice in what was to be added")
             if job.id is not None and exists(job.id):
@@ -249,7 +284,7 @@ class SQLiteStore:
             connection.execute(self._sql["cancel_running"], {"ids": _json(list(states)), "now": now})
             following = self._following(connection, now)
             self._cancel_waiting(connection, following, list(states), now, "cancelled while it waited")
-        return Stopped([job_id for job_id, state in states.items() if state == PROCESSING], following.ready)
+        return Stopped([job_id for job_id, state in states.items() if state == PROCESSING], following.to_wake)
 
     def revive(
         self, ids: Sequence[str] | None, states: Sequence[str], now: int, *, with_dependents: bool = False
@@ -266,7 +301,7 @@ class SQLiteStore:
                 chosen = list(found)
             if with_dependents:
                 seqs = [row["seq"] for row in self._read("seqs_of", {"ids": _json(chosen)})]
-                chosen += [row["id"] for row in self._read("doomed_by", {"seqs": _json(seqs)})]
+                chosen += self._following(connection, now).doomed_by(seqs)
             self._revive(connection, chosen, now)
         return chosen
 
@@ -330,16 +365,20 @@ class SQLiteStore:
         self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int, next_for: str | None = None
     ) -> Finished:
         with self._connections.transaction() as connection:
-            ready = self._finish(connection, claim, outcome, verdict, ended_at, now)
+            made = self._finish(connection, claim, outcome, verdict, ended_at, now)
             following = None
             if next_for is not None:
                 following = self._claim(connection, next_for, now, claim.started_at)
-            return Finished(ready is not None, following, ready or 0)
+            if made is None:
+                return Finished(False, following, 0)
+            # One of those that may run now is for this worker, if it goes on.
+            ready, later = made
+            return Finished(True, following, max(ready - (following is not None), later))
 
     def _finish(
         self, connection: sqlite3.Connection, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int
-    ) -> int | None:
-        """How many jobs may run now that could not before; None when the claim was lost."""
+    ) -> tuple[int, int] | None:
+        """How many jobs may run now that could not before, and 1 when some will later; None when the claim was lost."""
         values = outcome._asdict() | {
             "seq": claim.seq,
             "number": claim.number,
@@ -359,14 +398,14 @@ class SQLiteStore:
             self._sql["add_attempt"], values | {key: row[key] for key in ("started_at", "ended_at", "outcome")}
         )
         if not row["placed"] and not row["is_needed"]:
-            return 0
+            return 0, 0
         following = self._following(connection, now)
         if row["placed"]:
             connection.execute(self._sql["leave_place"], {"seq": claim.seq})
             following.settle([row["group_name"]])
         if row["is_needed"]:
             following.ended([claim.seq])
-        return following.ready
+        return following.ready, following.later
 
     def edit(self, job_id: str, changes: Mapping[str, Any], now: int) -> int:
         with self._connections.transaction() as connection:
@@ -391,9 +430,10 @@ class SQLiteStore:
                 needs = [(row["seq"], needed, False) for needed in changes.get("after", ())]
                 needs += [(row["seq"], needed, True) for needed in changes.get("after_any", ())]
                 following.depend_anew(row["seq"], needs)
-            following.let_go([row["seq"]])
+            # What waited for its turn, or its time, keeps it.
+            following.let_go([row["seq"]], now if row["lane"] == HELD_BACK else 0)
             following.settle_all([row])
-            return following.ready
+            return following.to_wake
 
     def hold(self, ids: Sequence[str], now: int) -> None:
         with self._connections.transaction() as connection:
@@ -407,7 +447,7 @@ class SQLiteStore:
             released = connection.execute(self._sql["release"], {"ids": _json(list(ids)), "now": now}).fetchall()
             following = self._following(connection, now)
             following.let_go([row["seq"] for row in released])
-            return following.ready
+            return following.to_wake
 
     def _require_waiting(self, ids: Sequence[str], what: str) -> None:
         for job_id, state in self._states_of_all(ids).items():
@@ -451,13 +491,16 @@ class SQLiteStore:
             chosen = groups or [row["name"] for row in self._read("paused_groups")]
             ready = sum(self._change_group(connection, now, "set_paused", group=group, paused=0) for group in chosen)
             # Those that waited for the whole queue are not told from any others.
-            return ready + (self._value("counted_ready") if WHOLE_QUEUE in chosen else 0)
+            if WHOLE_QUEUE not in chosen:
+                return ready
+            waiting: int = self._value("counted_ready", {"now": now})
+            return max(ready + waiting, int(self.next_due() is not None))
 
     def _change_group(self, connection: sqlite3.Connection, now: int, change: str, **values: object) -> int:
         """Change one group; how many of its jobs may run now."""
         group = str(values["group"])
         following = self._following(connection, now)
-        was_restricted = group in following.restricted()
+        was_restricted = bool(following.restricted([group]))
         connection.execute(self._sql[change], values)
         following.restrict(group, was_restricted)
         return following.ready

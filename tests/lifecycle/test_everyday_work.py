@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 from farm import PATIENCE, Farm, assert_books_balance, eventually
@@ -79,6 +80,42 @@ def test_what_resumes_or_is_released_wakes_idle_workers(farm: Farm, mode: str) -
     assert farm.queue.wait([grouped.id], timeout=PATIENCE)
     farm.queue.release(held.id)
     assert farm.queue.wait([held.id], timeout=PATIENCE)
+    farm.stop()
+
+
+def test_idle_workers_learn_of_a_time_that_was_changed(farm: Farm, mode: str) -> None:
+    farm.start(1, mode)
+    farm.queue.enqueue("true", id="edited", delay=3600)
+    farm.queue.enqueue("true", id="held", delay=2)
+    farm.queue.hold("held")
+    time.sleep(1)  # the worker sleeps
+    began = time.monotonic()
+    farm.queue.edit("edited", delay=0.5)
+    assert farm.queue.wait(["edited"], timeout=PATIENCE)
+    assert time.monotonic() - began < 5
+    farm.queue.edit("held", delay=2)
+    time.sleep(1)
+    farm.queue.release("held")
+    assert farm.queue.wait(["held"], timeout=PATIENCE)
+    assert time.monotonic() - began < 8
+    farm.stop()
+
+
+def test_workers_are_at_rest_while_all_is_paused(farm: Farm, mode: str) -> None:
+    farm.start(1, mode)
+    farm.queue.pause()
+    due = farm.queue.enqueue("true", delay=0.2)
+    time.sleep(0.5)
+
+    def used() -> int:
+        """Ticks of the clock that the worker computed."""
+        return sum(sum(map(int, Path(f"/proc/{pid}/stat").read_text().split()[13:15])) for pid in worker_pids(farm))
+
+    before = used()
+    time.sleep(2)
+    assert used() - before < 20
+    farm.queue.resume()
+    assert farm.queue.wait([due.id], timeout=PATIENCE)
     farm.stop()
 
 

@@ -75,7 +75,7 @@ INDEXES = {
     "free_placed": ["jobs_placed"],
     "restrict_running": ["jobs_by_state"],
     "restrict_waiting": ["jobs_ready"],
-    "counted_ready": ["jobs_ready"],
+    "counted_ready": ["jobs_ready", "jobs_scheduled", "jobs_in_back_off"],
     "groups": ["jobs_by_group"],
     "depend": BY_ID,
     "count_blockers": BY_NUMBER,
@@ -93,7 +93,7 @@ IN_ORDER = {"list_all", "newest"}
 """They read the jobs in the order of enqueue, and stop."""
 UNPLANNED = {"add", "add_attempt", "last_seq", "put_schedule"}
 """They put a row in, or read a table of one row."""
-OF_GROUPS = {"restrictions", "set_limit", "set_paused", "paused_groups", "remove_group", "is_paused"}
+OF_GROUPS = {"is_restricted", "set_limit", "set_paused", "paused_groups", "remove_group", "is_paused"}
 OF_NEEDS = {
     "delete_needs",
     "delete_dependents",

@@ -224,7 +224,7 @@ def test_a_waiting_job_is_edited_and_no_other(store: Store) -> None:
         "command": "echo", "cwd": "/srv", "env": {"A": "1"}, "timeout": 7.0, "max_retries": 9, "priority": 4,
         "group": "g", "unique": "k", "starts_at": after(50),
     }  # fmt: skip
-    assert store.edit("b", changes, T0) == 0
+    assert store.edit("b", changes, T0) == 1, "a worker must know of its time"
     edited = store.get("b")
     assert (edited.command, edited.cwd, edited.env, edited.timeout) == ("echo", "/srv", {"A": "1"}, 7.0)
     assert (edited.max_retries, edited.priority, edited.group, edited.unique) == (9, 4, "g", "k")
@@ -252,3 +252,43 @@ def test_a_doctor_notices_what_is_stranded(store: Store) -> None:
         "job b waits for 2 others, which is not how many have still to end",
         "job c keeps a place in its group",
     ]
+
+
+def test_what_is_run_once_more_does_not_strand_a_dependent_that_runs(store: Store) -> None:
+    add(store, "a")
+    store.add([needing("b", "a")], T0, 3)
+    run(store, "a")
+    got = claim(store)
+    store.revive(["a"], ENDED, T0)
+    run(store, "a")
+    assert finish(store, got, "failed")
+    assert store.get("b").blockers == 0
+    store.edit("b", {"priority": 1}, T0)
+    assert claim(store, after(10)).id == "b"
+
+
+def test_those_that_need_another_dead_job_stay_behind(store: Store) -> None:
+    add(store, "a", "b", max_retries=0)
+    store.add([needing("c", "a", "b"), needing("d", "c"), needing("e", "a")], T0, 3)
+    run(store, "a", "b", kind="failed")
+    assert store.revive(["a"], ["dead"], T0, with_dependents=True) == ["a", "e"]
+    assert store.revive(["b"], ["dead"], T0, with_dependents=True) == ["b", "c", "d"]
+    run(store, "a", "b")
+    assert store.get("c").blockers == 0
+
+
+def test_all_dead_jobs_come_back_though_a_dependent_cannot(store: Store) -> None:
+    add(store, "a", "unwanted", max_retries=0)
+    store.add([needing("b", "a", "unwanted")], T0, 3)
+    store.cancel(["unwanted"], T0)
+    run(store, "a", kind="failed")
+    assert store.revive(None, ["dead"], T0, with_dependents=True) == ["a"]
+    assert states(store)["b"] == "cancelled"
+
+
+def test_a_worker_is_woken_to_watch_for_a_dependent_that_starts_later(store: Store) -> None:
+    add(store, "a", "other")
+    store.add([needing("later", "a", delay=60)], T0, 3)
+    done = store.finish(claim(store), Outcome("succeeded"), Verdict("completed"), T0, T0, "w")
+    assert done.following is not None
+    assert (done.following.id, done.ready) == ("other", 1)

@@ -397,3 +397,46 @@ def test_a_claim_is_as_cheap_whatever_waits(tmp_path: Path) -> None:
     beside = steps_of_claims(store)
     store.close()
     assert beside < 1.5 * alone + 200, (alone, beside)
+
+
+def test_adding_is_as_cheap_beside_many_groups(tmp_path: Path) -> None:
+    store = SQLiteStore(Queue.init(tmp_path / "queuectl.db").home.database, 30)
+
+    def adding() -> int:
+        return steps_of(store, lambda store: store.add([job(group="g0")], T0, 3))
+
+    store.set_limit("g0", 1, T0)
+    adding()
+    alone = adding()
+    for number in range(1, 1000):
+        store.set_limit(f"g{number}", 1, T0)
+    beside = adding()
+    store.close()
+    assert beside < alone + 3_000, (alone, beside)
+
+
+def test_an_edit_keeps_a_jobs_turn(store: Store) -> None:
+    add(store, "a")
+    add(store, "b", now=after(1))
+    store.edit("a", {"timeout": 9.0}, after(2))
+    assert claims(store, after(3)) == ["a", "b"]
+
+
+def test_what_waits_for_its_time_only_has_a_worker_woken(store: Store) -> None:
+    """Idle workers sleep until the next time that they know of."""
+    add(store, "a", "b", delay=60)
+    store.hold(["a"], T0)
+    assert store.release(["a"], T0) == 1
+    assert store.edit("b", {"starts_at": after(5)}, T0) == 1
+
+
+def test_while_all_is_paused_no_worker_waits_for_a_time(store: Store) -> None:
+    """It would look at once, again and again, when that is over."""
+    store.pause([], T0)
+    add(store, "a", "b", delay=1)
+    assert store.claim("w", after(2)) is None
+    assert store.next_due() is None
+    assert store.resume([], after(2)) == 2, "both are due"
+    store.pause([], after(2))
+    assert store.resume([], T0) == 1, "one is to watch"
+    assert store.next_due() == after(1)

@@ -7,7 +7,7 @@ from store.backends import T0, Backend, add, claim, finish, job
 from unit.support import Child
 
 from queuectl.errors import Conflict
-from queuectl.model import ENDED, NewJob
+from queuectl.model import ENDED, Added, NewJob
 from queuectl.store.base import Store
 
 
@@ -81,3 +81,24 @@ def test_eight_processes_add_one_key_at_once(backend: Backend) -> None:
     store = backend.open()
     assert sorted(each.unique or "" for each in store.jobs()) == sorted(f"k{number}" for number in range(30))
     store.close()
+
+
+def test_a_number_that_is_taken_beside_a_key_that_exists(store: Store) -> None:
+    store.add([keyed(job_id="x"), job("4")], T0, 3)
+    ids = list(store.add([keyed(job_id="x"), job(), keyed(job_id="y", key="l"), keyed(job_id="y", key="l")], T0, 3))
+    assert ids == ["x", ids[1], "y", "y"]
+    assert store.get(ids[1]).state == "pending"
+
+
+def test_what_needs_a_job_that_was_not_added_needs_the_one_that_is_there(store: Store) -> None:
+    add(store, "there", unique="k")
+    assert list(store.add([keyed(job_id="x"), job("y", after=("x",))], T0, 3)) == ["there", "y"]
+    assert [each.id for each in store.needs("y")] == ["there"]
+
+
+def test_what_waited_for_a_replaced_job_has_workers_woken(store: Store) -> None:
+    add(store, "a", unique="k")
+    store.add([job(after_any=("a",)) for _ in range(3)], T0, 3)
+    added = store.add([keyed("replace", "b", delay=60)], T0, 3)
+    assert isinstance(added, Added)
+    assert added.freed == 3

@@ -138,11 +138,13 @@ SET due = :now + (due - updated_at), next_run_at = :now + (due - updated_at), up
 WHERE lane = 2 AND updated_at > :now;
 
 -- name: next_due
--- When the next job becomes ready by itself, or a schedule makes one.
+-- When the next job becomes ready by itself, which none does while the whole queue is paused, or a schedule makes one.
 SELECT min(due) FROM (
-    SELECT min(due) AS due FROM jobs WHERE lane = 1
-    UNION ALL
-    SELECT min(due) FROM jobs WHERE lane = 2
+    SELECT min(due) AS due FROM (
+        SELECT min(due) AS due FROM jobs WHERE lane = 1
+        UNION ALL
+        SELECT min(due) FROM jobs WHERE lane = 2)
+    WHERE NOT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused)
     UNION ALL
     SELECT min(next_slot) FROM schedules);
 
@@ -220,8 +222,8 @@ SELECT created_at FROM jobs ORDER BY seq DESC LIMIT 1;
 
 -- Groups: a job of a restricted one takes a place in it before it can be claimed.
 
--- name: restrictions
-SELECT name, places FROM restricted;
+-- name: is_restricted
+SELECT 1 FROM restricted WHERE name = :group;
 
 -- name: places_of
 -- Of one group: how many places it has, and how many are taken. No row when it is not restricted.
@@ -313,9 +315,9 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'pending' AND held
 RETURNING seq;
 
 -- name: let_go
--- Jobs that nothing holds back any more, by seq (a JSON array): ready, or scheduled still.
+-- Jobs that nothing holds back any more, by seq (a JSON array): ready, since a time at the earliest, or scheduled still.
 UPDATE jobs SET lane = iif(next_run_at > :now, iif(attempts > 0, 2, 1), iif(group_name IN (SELECT name FROM restricted), 4, 0)),
-    due = max(due, iif(next_run_at > :now, due, :now))
+    due = max(due, iif(next_run_at > :now, due, :since))
 WHERE seq IN (SELECT value FROM json_each(:seqs)) AND +state = 'pending' AND lane = 3 AND NOT held AND blockers = 0
 RETURNING lane, group_name;
 
@@ -344,11 +346,11 @@ SELECT EXISTS (SELECT 1 FROM needed WHERE seq = :seq);
 SELECT id, state, however FROM dependencies JOIN jobs ON seq = needs WHERE job_seq = :seq ORDER BY needs;
 
 -- name: count_blockers
--- How many jobs each of some jobs (by seq, a JSON array) still waits for.
+-- How many jobs each of some jobs (by seq, a JSON array) still waits for. Those that run, or ran, wait for none.
 UPDATE jobs SET blockers = (
     SELECT count(*) FROM dependencies JOIN jobs AS needed ON needed.seq = needs
     WHERE job_seq = jobs.seq AND needed.state IN ('pending', 'processing'))
-WHERE seq IN (SELECT value FROM json_each(:seqs));
+WHERE seq IN (SELECT value FROM json_each(:seqs)) AND +state = 'pending';
 
 -- name: hold_blocked
 UPDATE jobs SET lane = 3, placed = 0
@@ -397,7 +399,7 @@ WITH RECURSIVE doomed_by (seq) AS (
     UNION
     SELECT job_seq FROM doomed_by CROSS JOIN dependencies ON needs = doomed_by.seq CROSS JOIN jobs ON jobs.seq = job_seq
     WHERE doomed AND +state = 'cancelled')
-SELECT id FROM doomed_by CROSS JOIN jobs USING (seq);
+SELECT seq, id FROM doomed_by CROSS JOIN jobs USING (seq);
 
 -- name: holder_of_key
 SELECT seq, id, state FROM jobs WHERE unique_key = ? AND state IN ('pending', 'processing');
@@ -412,7 +414,13 @@ SELECT seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: counted_ready
 -- How many workers to wake at most: there are no more than 512.
-SELECT count(*) FROM (SELECT 1 FROM jobs WHERE lane = 0 LIMIT 512);
+SELECT count(*) FROM (
+    SELECT 1 FROM jobs WHERE lane = 0
+    UNION ALL
+    SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now
+    UNION ALL
+    SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now
+    LIMIT 512);
 
 -- name: edit
 -- A job is off its lane until it is let go again, on the one that it belongs to now.
