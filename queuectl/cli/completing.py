@@ -238,7 +238,9 @@ def _ids(place: Place, word: str) -> Iterable[Candidate]:
     path = _database(place)
     if path is None:
         return ()
-    found = glance.ids(path, word, _STATES_OF_IDS.get(place.name, ()), place.arguments)
+    # An option, such as --after, means other jobs than those that the command is for.
+    states = _STATES_OF_IDS.get(place.name, ()) if place.option is None else _NOT_IN_VAIN
+    found = glance.ids(path, word, states, place.arguments)
     return [Candidate(job.id, job.command) for job in found]
 
 
@@ -288,7 +290,7 @@ def _zones(place: Place, word: str) -> Iterable[Candidate]:
 
 
 def _states(place: Place, word: str) -> Iterable[Candidate]:
-    return map(Candidate, STATES)
+    return map(Candidate, ENDED if place.name == "prune" else STATES)
 
 
 def _listed(values: Values) -> Values:
@@ -312,9 +314,11 @@ _STATES_OF_IDS: Mapping[str, Collection[str]] = {
     "edit": (PENDING,),
     "hold": (PENDING,),
     "release": (PENDING,),
-    "enqueue": (PENDING, PROCESSING, COMPLETED),
 }
 """Of which jobs a command takes the ids; others take them of all."""
+
+_NOT_IN_VAIN = (PENDING, PROCESSING, COMPLETED)
+"""The states of jobs that others may wait for."""
 
 _BY_OPTION: Mapping[str, Values] = {
     "--id": _nothing,  # of a job that is not there yet
@@ -326,6 +330,8 @@ _BY_OPTION: Mapping[str, Values] = {
     "--group": _groups,
     "--batch": _names("batches"),
     "--export": _listed(_variables),
+    "--if-exists": _choices(IF_EXISTS),
+    "--unique": _nothing,
 }
 
 _BY_METAVAR: Mapping[str, Values] = {

@@ -55,8 +55,8 @@ def ids(path: str, prefix: str, states: Collection[str] = (), without: Collectio
 
 
 def groups(path: str, prefix: str) -> list[str]:
-    """The names of groups that begin with ``prefix``."""
-    return _names(path, "groups", prefix)
+    """The names of groups that begin with ``prefix``: those that were set up, and those that jobs name."""
+    return sorted({*_names(path, "groups", prefix), *_names(path, "groups_in_use", prefix)})
 
 
 def batches(path: str, prefix: str) -> list[str]:

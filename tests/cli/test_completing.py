@@ -51,6 +51,8 @@ def test_values_of_options(bench: Bench) -> None:
     assert complete("worker-run", "--drain=") == []
     assert complete("worker-run", "--nonsense=") == []
     assert complete("completion", "") == list(SHELLS)
+    assert complete("enqueue", "--if-exists", "re") == ["return", "reject", "replace"]
+    assert complete("prune", "--state", "c") == ["completed", "cancelled"]
     assert kind("enqueue", "--job-file", "x") == "file\tx\t"
     assert kind("enqueue", "--job-file=x") == "file\tx\t"
     assert kind("enqueue", "--cwd", "") == "dir\t\t"
@@ -84,6 +86,18 @@ def test_ids_of_jobs_that_a_command_can_do_something_with(bench: Bench) -> None:
     assert complete("show", "a", "") == []
     assert complete("logs", "-n", "5", "") == ["b", "a", "2", "1"]
     assert complete("enqueue", "--id", "") == []
+    assert complete("enqueue", "--after", "") == ["b", "a", "2"]
+    assert complete("edit", "a", "--after", "2", "--after-any", "b") == ["b"]
+    assert complete("hold", "") == ["b", "a"]
+
+
+def test_groups(bench: Bench) -> None:
+    bench.queue.enqueue("true", group="gpu")
+    bench.run("group", "set", "net", "--limit", "2")
+    assert complete("enqueue", "--group", "") == ["gpu", "net", "default"]
+    assert complete("enqueue", "--group=g") == ["gpu"]
+    assert complete("pause", "gpu", "") == ["net", "default"]
+    assert complete("group", "remove", "n") == ["net"]
 
 
 def test_the_queue_that_is_named(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -100,12 +100,14 @@ def test_names_of_groups_batches_and_schedules(queue: Queue) -> None:
     change(queue, "UPDATE jobs SET batch = 'night' WHERE seq % 2")
     change(queue, "UPDATE jobs SET batch = 'day' WHERE seq % 3 = 0")
     change(queue, "INSERT INTO groups (name) VALUES ('gpu'), ('net'), ('')")
+    for name in ("gpu", "green", "default"):
+        queue.enqueue("true", group=name)
     change(queue, "INSERT INTO schedules (name, expression, job) VALUES ('nightly', '0 3 * * *', '{}')")
     path = queue.home.database
     assert glance.batches(path, "") == ["day", "night"]
     assert glance.batches(path, "n") == ["night"]
-    assert glance.groups(path, "") == ["gpu", "net"]
-    assert glance.groups(path, "g") == ["gpu"]
+    assert glance.groups(path, "") == ["gpu", "green", "net"]
+    assert glance.groups(path, "g") == ["gpu", "green"]
     assert glance.schedules(path, "ni") == ["nightly"]
     assert glance.schedules(path, "x") == []
 
@@ -119,6 +121,7 @@ def test_names_of_groups_batches_and_schedules(queue: Queue) -> None:
         ("last_ids", "sqlite_autoindex_jobs_1"),
         ("commands", "PRIMARY KEY"),
         ("groups", "PRIMARY KEY"),
+        ("groups_in_use", "jobs_by_group"),
         ("schedules", "PRIMARY KEY"),
         ("batches", "jobs_by_batch"),
     ],
@@ -134,7 +137,7 @@ def test_each_look_goes_by_an_index_and_sorts_nothing(queue: Queue, query: str, 
 
 
 def test_every_look_is_looked_at() -> None:
-    assert len(queries.load("glance.sql")) == 8
+    assert len(queries.load("glance.sql")) == 9
     assert REACH <= 1000
 
 

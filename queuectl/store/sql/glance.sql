@@ -18,11 +18,22 @@ SELECT seq, substr(command, 1, :length) AS command FROM jobs WHERE seq IN (SELEC
 -- name: groups
 SELECT name FROM groups WHERE name >= :first AND name < :end AND name <> '' ORDER BY name LIMIT :reach;
 
+-- name: groups_in_use
+-- Those that waiting and running jobs name, from one name to the next: a group may have a million jobs.
+WITH RECURSIVE names (name) AS (
+    SELECT min(group_name) FROM jobs INDEXED BY jobs_by_group
+    WHERE group_name <> 'default' AND state IN ('pending', 'processing') AND group_name >= :first AND group_name < :end
+    UNION ALL
+    SELECT (SELECT min(group_name) FROM jobs INDEXED BY jobs_by_group
+            WHERE group_name <> 'default' AND state IN ('pending', 'processing') AND group_name > name AND group_name < :end)
+    FROM names WHERE name IS NOT NULL)
+SELECT name FROM names WHERE name IS NOT NULL LIMIT :reach;
+
 -- name: schedules
 SELECT name FROM schedules WHERE name >= :first AND name < :end ORDER BY name LIMIT :reach;
 
 -- name: batches
--- From one name to the next: a batch may have a million jobs.
+-- As the groups in use.
 WITH RECURSIVE names (name) AS (
     SELECT min(batch) FROM jobs WHERE batch IS NOT NULL AND batch >= :first AND batch < :end
     UNION ALL
