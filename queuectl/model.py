@@ -188,7 +188,7 @@ class Overview(NamedTuple):
 class Glance(NamedTuple):
     """What there is to watch in a queue, all taken at one moment.
 
-    ``counts`` and ``scheduled``, the pending jobs that wait for a time that was given, are None where nobody counted.
+    ``counts``, ``groups``, and ``scheduled``, the pending jobs that wait for a time that was given, are None where nobody counted.
     ``failures`` are jobs that are dead, or wait for a retry: of many, those that were enqueued last or are retried next.
     """
 
@@ -197,6 +197,8 @@ class Glance(NamedTuple):
     running: list[Job]
     failures: list[Job]
     next_scheduled: Job | None
+    groups: list[GroupState] | None
+    paused: bool
 
 
 class Attempt(NamedTuple):

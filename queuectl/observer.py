@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from queuectl import control
 from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
 from queuectl.home import Home
-from queuectl.model import COMPLETED, DEAD, PENDING, PROCESSING, Glance, Job
+from queuectl.model import COMPLETED, DEAD, DEFAULT_GROUP, PENDING, PROCESSING, Glance, GroupState, Job
 
 if TYPE_CHECKING:
     from queuectl.store.base import Store
@@ -58,12 +58,19 @@ class Picture(NamedTuple):
     supervisor: Mapping[str, Any] | None
     workers: Sequence[Worker]
     failures: Sequence[Job]
+    groups: Sequence[GroupState]
+    paused: bool
 
     @property
     def seconds_left(self) -> float | None:
         """How long it takes at this rate until all has ended that runs or waits, but for what is scheduled for later."""
         left = self.counts[PENDING] + self.counts[PROCESSING] - self.scheduled
-        return left / self.rate if self.rate and left > 0 else None
+        return left / self.rate if self.rate and left > 0 and not self.paused else None
+
+    @property
+    def has_groups(self) -> bool:
+        """Whether there is more to say of groups than that every job is of the default one."""
+        return any(group.name != DEFAULT_GROUP or group.limit is not None or group.paused for group in self.groups)
 
     def as_dict(self) -> dict[str, Any]:
         """The picture as JSON shows it."""
@@ -76,6 +83,8 @@ class Picture(NamedTuple):
             "supervisor": self.supervisor and dict(self.supervisor),
             "workers": [worker.as_dict() for worker in self.workers],
             "failures": [job.as_dict() for job in self.failures],
+            "groups": [group.as_dict() for group in self.groups],
+            "paused": self.paused,
         }
 
 
@@ -93,7 +102,7 @@ class Observer:
         self._clock = clock
         self._seen: object = None
         self._pace: Pace | None = None
-        self._counted: tuple[Mapping[str, int], int] | None = None
+        self._counted: Glance | None = None
         self._is_counted = False
         self._next_count = 0.0
         self._paced_at = 0.0
@@ -119,7 +128,11 @@ class Observer:
 
     def _look(self) -> Picture:
         self._seen = self._signs()  # before the rest: what changes in between is seen the next time
-        glance, (counts, scheduled) = self._glance()
+        glance, counted = self._glance()
+        counts, scheduled, groups = counted.counts, counted.scheduled, counted.groups
+        assert counts is not None
+        assert scheduled is not None
+        assert groups is not None
         supervisor, workers = self._fleet(glance)
         return Picture(
             counts,
@@ -129,15 +142,17 @@ class Observer:
             supervisor,
             workers,
             sorted(glance.failures, key=lambda job: job.ended_at or job.updated_at, reverse=True),
+            groups,
+            glance.paused,
         )
 
-    def _glance(self) -> tuple[Glance, tuple[Mapping[str, int], int]]:
-        """What there is to see, with the counts of now, or those of the last time when counting takes long."""
+    def _glance(self) -> tuple[Glance, Glance]:
+        """What there is to see, and the last look at which jobs were counted: this one, unless that takes long."""
         started = self._clock.monotonic()
         self._is_counted = self._counted is None or started >= self._next_count
         glance = self._store().glance(self._clock.now(), MOST_FAILURES, count=self._is_counted)
-        if glance.counts is not None and glance.scheduled is not None:
-            self._counted = glance.counts, glance.scheduled
+        if self._is_counted:
+            self._counted = glance
             ended = self._clock.monotonic()
             took = ended - started
             self._next_count = ended + (took / self._SHARE if took > self._SHORT else 0)

@@ -12,7 +12,7 @@ from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
 from queuectl.cli.summary import span, when
-from queuectl.model import PENDING, STATES
+from queuectl.model import PENDING, STATES, GroupState
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -28,6 +28,13 @@ _WORKERS = (
     Column("FOR", right=True, spare=True),
     Column("TRY", right=True, spare=True),
     Column("COMMAND", cut=True),
+)
+_GROUPS = (
+    Column("GROUP", cut=True),
+    Column("LIMIT", right=True),
+    Column("RUNNING", right=True),
+    Column("WAITING", right=True),
+    Column("STATE", styles={"paused": "yellow"}),
 )
 _FAILURES = (
     Column("FAILED", cut=True),
@@ -105,6 +112,9 @@ def _print(queue: Queue, picture: Picture) -> None:
     if picture.workers:
         output.emit("\n")
         output.emit_table(_WORKERS, [_worker(worker, now) for worker in picture.workers])
+    if picture.has_groups:
+        output.emit("\n")
+        output.emit_table(_GROUPS, [_group(group) for group in picture.groups])
     if picture.failures:
         output.emit("\n")
         rows = [
@@ -112,6 +122,11 @@ def _print(queue: Queue, picture: Picture) -> None:
             for job in picture.failures
         ]
         output.emit_table(_FAILURES, rows)
+
+
+def _group(group: GroupState) -> list[str]:
+    limit = "none" if group.limit is None else str(group.limit)
+    return [group.name, limit, str(group.processing), str(group.pending), "paused" if group.paused else "open"]
 
 
 def _crew(picture: Picture) -> str:
@@ -122,6 +137,8 @@ def _crew(picture: Picture) -> str:
 
 
 def _pace(picture: Picture) -> str:
+    if picture.paused:
+        return "paused: 'queuectl resume' lets jobs start again"
     if picture.rate is None:
         return "-"
     left = picture.seconds_left

@@ -263,12 +263,15 @@ class SQLiteStore:
             def jobs(name: str, **values: object) -> list[Job]:
                 return [job_from(row) for row in self._read(name, values)]
 
+            counts = self.counts() if count else None
             return Glance(
-                self.counts() if count else None,
+                counts,
                 self._value("count_scheduled", {"now": now}) if count else None,
                 jobs("list_by_state", state=PROCESSING, limit=-1),
                 jobs("dead_last", limit=most) + jobs("retried_next", limit=most),
                 next(iter(jobs("next_scheduled", now=now)), None),
+                None if counts is None else self._groups(counts),
+                self.is_paused(),
             )
 
     def ended_since(self, moment: int) -> tuple[int, int | None]:
@@ -456,8 +459,10 @@ class SQLiteStore:
 
     def groups(self) -> list[GroupState]:
         with self._connections.snapshot():
-            counts = self.counts()
-            rows = self._read("groups")
+            return self._groups(self.counts())
+
+    def _groups(self, counts: Mapping[str, int]) -> list[GroupState]:
+        rows = self._read("groups")
         rest = {state: counts[state] - sum(row[state] for row in rows) for state in (PENDING, PROCESSING)}
         return [
             GroupState(

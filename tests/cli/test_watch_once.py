@@ -24,6 +24,23 @@ def test_one_picture(bench: Bench) -> None:
     assert "\x1b" not in result.out
 
 
+def test_groups_and_a_pause(bench: Bench) -> None:
+    bench.queue.set_group("gpu", 2)
+    bench.queue.enqueue("true", id="a", group="gpu")
+    bench.queue.pause("gpu")
+    lines = bench.run("watch").lines
+    place = lines.index("GROUP    LIMIT  RUNNING  WAITING  STATE")
+    assert [line.split() for line in lines[place + 1 : place + 3]] == [
+        ["default", "none", "0", "0", "open"],
+        ["gpu", "2", "0", "1", "paused"],
+    ]
+    bench.queue.pause()
+    assert "pace     paused: 'queuectl resume' lets jobs start again" in bench.run("watch").lines
+    picture = json.loads(bench.run("watch", "--json").out)
+    assert picture["paused"] is True
+    assert picture["groups"] == json.loads(bench.run("group", "list", "--json").out)
+
+
 def test_a_process_ends_at_once_whatever_its_streams_are(bench: Bench) -> None:
     bench.queue.enqueue("true", id="waits")
     for arguments in (["watch"], ["watch", "--json"]):
@@ -63,6 +80,8 @@ def test_json_of_a_queue_at_work(farm: Farm, mode: str) -> None:
         "supervisor",
         "workers",
         "failures",
+        "groups",
+        "paused",
     ]
     assert picture["database"] == str(farm.home.database)
     assert picture["scheduled"] == 1

@@ -284,6 +284,16 @@ def test_of_a_long_log_the_end_is_there(scene: Scene, watch: Watch) -> None:
     assert watcher.end() == 0
 
 
+def test_all_is_drawn_anew_on_demand(scene: Scene, watch: Watch) -> None:
+    watcher = watch()
+    watcher.shows("q quit")
+    before = watcher.read().count("\x1b[H")
+    watcher.press("\x0c")
+    eventually(lambda: watcher.read().count("\x1b[H") > before)
+    watcher.press("q")
+    assert watcher.end() == 0
+
+
 def test_the_help(scene: Scene, watch: Watch) -> None:
     watcher = watch()
     watcher.shows("q quit")
@@ -377,6 +387,21 @@ def test_a_key_says_that_the_database_is_locked(scene: Scene, watch: Watch) -> N
     lock.close()
     watcher.press("r")
     watcher.shows("is put back")
+    watcher.press("q")
+    assert watcher.end() == 0
+
+
+def test_groups_come_and_go(scene: Scene, watch: Watch) -> None:
+    watcher = watch()
+    watcher.shows("q quit")
+    scene.queue.set_group("gpu", 2)
+    scene.queue.enqueue("true", group="gpu")
+    lines = watcher.until(lambda picture: "gpu" in picture and "1 pending" in picture)
+    assert ["gpu", "0", "of", "2", "1"] in [line.split() for line in lines]
+    scene.queue.pause()
+    watcher.shows("paused: 'queuectl resume'")
+    scene.queue.resume()
+    watcher.until(lambda picture: "paused" not in picture)
     watcher.press("q")
     assert watcher.end() == 0
 

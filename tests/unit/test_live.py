@@ -13,10 +13,13 @@ from queuectl.cli.live.board import Board, in_short, in_words
 from queuectl.cli.live.keys import Keys
 from queuectl.cli.live.pen import Cell, Column, Pen, Table
 from queuectl.clock import SECOND, iso
-from queuectl.model import STATES, Job
+from queuectl.model import STATES, GroupState, Job
 from queuectl.observer import IDLE, LOST, RUNNING, Pace, Picture, Worker
 
 NOW = 1_800_000_000 * SECOND
+
+
+GROUPS = [GroupState(f"group-{i}", 2, True, 12, 2) for i in range(9)]
 
 
 def a_job(name: str, state: str = "processing", **fields: object) -> Job:
@@ -46,7 +49,7 @@ def a_picture(running: int = 3, idle: int = 1, failures: int = 2, **fields: obje
     failed = [a_job(f"dead-{i}", "dead", reason="exit code 3", ended_at=iso(NOW)) for i in range(failures)]
     counts = {**dict.fromkeys(STATES, 0), "pending": 1_234_567, "processing": running, "dead": failures}
     supervisor = {"pid": 99, "mode": "process"}
-    return Picture(counts, 5, 2.5, None, supervisor, workers, failed)._replace(**fields)  # type: ignore[arg-type]
+    return Picture(counts, 5, 2.5, None, supervisor, workers, failed, (), False)._replace(**fields)  # type: ignore[arg-type]
 
 
 def drawn(
@@ -131,7 +134,12 @@ def test_time_left_is_for_what_waits_and_not_for_later() -> None:
 def test_a_board_has_every_size(trouble: str | None) -> None:
     sizes = itertools.product((1, 2, 5, 19, 20, 33, 34, 49, 50, 60, 80, 200), (1, 2, 3, 5, 7, 9, 10, 13, 24, 60))
     for columns, rows in sizes:
-        for picture in (a_picture(), a_picture(64, 3, 100), a_picture(0, 0, 0, supervisor=None)):
+        for picture in (
+            a_picture(),
+            a_picture(64, 3, 100),
+            a_picture(0, 0, 0, supervisor=None),
+            a_picture(groups=GROUPS),
+        ):
             lines = drawn(picture, columns, rows, "run-2", trouble)
             assert len(lines) == rows
             assert all(cell_len(line.plain) <= columns for line in lines), (columns, rows)
@@ -140,7 +148,9 @@ def test_a_board_has_every_size(trouble: str | None) -> None:
 
 def test_the_selected_row_is_always_in_sight() -> None:
     picture = a_picture(64, 0, 100)
-    for rows, selected in itertools.product((5, 10, 24), ("run-1", "run-40", "run-64", "dead-0", "dead-99")):
+    for rows, selected in itertools.product(
+        (3, 5, 7, 9, 10, 12, 13, 24), ("run-1", "run-40", "run-64", "dead-0", "dead-99")
+    ):
         shown = [line.plain for line in drawn(picture, 80, rows, selected)]
         assert sum(f"{selected} " in line for line in shown) == 1, (rows, selected)
 
@@ -157,6 +167,26 @@ def test_what_is_special_about_a_running_job() -> None:
     assert "(its worker is gone) echo lost" in text
     assert "(being cancelled) echo ending" in text
     assert "1m 15s" in text
+
+
+def test_groups_are_shown_where_there_are_any() -> None:
+    alone = GroupState("default", None, False, 5, 3)
+    assert "GROUP" not in "\n".join(line.plain for line in drawn(a_picture(groups=[alone]), 80, 24))
+    more = [alone, GroupState("gpu", 2, True, 1_234, 2), GroupState("net", None, False, 0, 1)]
+    shown = [line.plain.split() for line in drawn(a_picture(groups=more), 80, 24)]
+    place = shown.index(["GROUP", "RUNNING", "WAITING"])
+    assert shown[place + 1 : place + 4] == [
+        ["default", "3", "5"],
+        ["gpu", "2", "of", "2", "1,234", "paused"],
+        ["net", "1", "0"],
+    ]
+    assert len(drawn(a_picture(64, 3, 100, groups=more * 20), 80, 24)) == 24
+
+
+def test_a_pause_is_told_and_there_is_no_time_left() -> None:
+    text = "\n".join(line.plain for line in drawn(a_picture(paused=True), 80, 24))
+    assert "paused: 'queuectl resume' lets jobs start again" in text
+    assert " left" not in text
 
 
 def test_trouble_is_told_in_the_smallest_picture() -> None:

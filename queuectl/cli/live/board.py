@@ -12,7 +12,7 @@ from rich.text import Text
 from queuectl import clock
 from queuectl.cli.live.pen import GAP, Cell, Column, Pen, Table, width_of
 from queuectl.cli.output import STATE_STYLES
-from queuectl.model import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, STATES, Job
+from queuectl.model import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, STATES, GroupState, Job
 from queuectl.observer import IDLE, LOST, RUNNING, Picture, Worker
 
 _NAMED_FROM = 50
@@ -46,12 +46,12 @@ class Board:
         self._now = now
         self._width, self._height = size.columns, size.lines
         self._pen = pen
-        self._parts = [part for part in (self._workers(), self._failures()) if part.rows]
+        self._parts = [part for part in (self._workers(), self._groups(), self._failures()) if part.rows]
 
     @property
     def jobs(self) -> list[Job]:
         """The jobs that can be selected, from top to bottom."""
-        return jobs_of(self._parts)
+        return [row.job for part in self._parts for row in part.rows if row.job is not None]
 
     def lines(self, selected: str | None, trouble: str | None, footer: Text) -> list[Text]:
         """The whole screen."""
@@ -60,7 +60,7 @@ class Board:
         blank = Text()
         roomy = room >= 6
         below: list[Text] = []
-        for part, share in zip(self._parts, self._shares(room, roomy), strict=True):
+        for part, share in zip(self._parts, self._shares(room, roomy, selected), strict=True):
             if share <= 0:
                 continue
             if roomy:
@@ -69,15 +69,29 @@ class Board:
         below = below[:room]
         return [*top, *below, *[blank] * (room - len(below)), footer][: self._height]
 
-    def _shares(self, room: int, roomy: bool) -> list[int]:
-        """How many lines each part gets: what it wants, or the later ones a third of all, where they are too many."""
+    def _shares(self, room: int, roomy: bool, selected: str | None) -> list[int]:
+        """How many lines each part gets: what it wants, the first ones first.
+
+        But a third is kept for the last, and a row for the one that is selected.
+        """
         around = 2 if roomy else 0
         wanted = [len(part.rows) + around for part in self._parts]
-        if len(wanted) < 2 or sum(wanted) <= room:
-            return [min(each, room) for each in wanted]
-        first, second = wanted
-        second = min(second, max(room // 3, room - first))
-        return [room - second, second]
+        shares = [0] * len(wanted)
+        for i, part in enumerate(self._parts):
+            if selected in ids_of(part):
+                shares[i] = min(around + 1, room)
+        if wanted:
+            kept = max(room // 3, around + 1 if roomy else 0)
+            shares[-1] = max(shares[-1], min(wanted[-1], kept, room - sum(shares[:-1])))
+        for i, each in enumerate(wanted):
+            more = min(each - shares[i], room - sum(shares))
+            if shares[i] + more > around:  # a title without a row says nothing
+                shares[i] += more
+        # What the last part had no need of, and what was too little for others, is for whom it helps.
+        for i, each in enumerate(wanted):
+            if shares[i]:
+                shares[i] += min(each - shares[i], room - sum(shares))
+        return shares
 
     # The lines at the top
 
@@ -141,6 +155,8 @@ class Board:
 
     def _pace(self) -> list[Cell]:
         told = [Cell(in_words(self._picture.rate))]
+        if self._picture.paused:
+            told.append(Cell("paused: 'queuectl resume' lets jobs start again", "bold yellow"))
         left = self._picture.seconds_left
         if left is not None:
             told.append(Cell(f"{_whole(left)} left"))
@@ -180,6 +196,22 @@ class Board:
         since = self._since(job.started_at or job.updated_at)
         tries = f"{job.attempts}/{job.max_retries + 1}"
         return Row(job, [Cell(worker.name), Cell(job.id, "cyan"), Cell(since), Cell(tries), command])
+
+    def _groups(self) -> Part:
+        """The groups, where there are any besides the default one."""
+        columns = (
+            Column("GROUP", max(8, self._width // 3)),
+            Column("RUNNING", 12, right=True),
+            Column("WAITING", 12, needs=34, right=True),
+            Column("", 0),
+        )
+        groups = self._picture.groups if self._picture.has_groups else ()
+        return Part(columns, [self._group(group) for group in groups])
+
+    def _group(self, group: GroupState) -> Row:
+        most = "" if group.limit is None else f" of {group.limit}"
+        state = Cell("paused", "yellow") if group.paused else Cell("")
+        return Row(None, [Cell(group.name), Cell(f"{group.processing:,}{most}"), Cell(f"{group.pending:,}"), state])
 
     def _failures(self) -> Part:
         most = max(8, self._width // 4)
@@ -227,9 +259,9 @@ class Board:
         return _whole((moment - self._now) // clock.SECOND)
 
 
-def jobs_of(parts: Sequence[Part]) -> list[Job]:
-    """The jobs that rows of some parts tell of."""
-    return [row.job for part in parts for row in part.rows if row.job is not None]
+def ids_of(part: Part) -> list[str]:
+    """The ids of the jobs that the rows of a part tell of."""
+    return [row.job.id for row in part.rows if row.job is not None]
 
 
 def _in_order(worker: Worker) -> tuple[bool, list[int], str]:

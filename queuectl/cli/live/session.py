@@ -53,6 +53,7 @@ _HELP = (
     ("esc", "select none; back"),
     ("q, Ctrl-C", "quit"),
     ("Ctrl-Z", "stop for a while; 'fg' goes on"),
+    ("Ctrl-L", "draw all anew"),
 )
 
 _MOVES = {

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group
+from rich.control import Control
 from rich.live import Live
 
 from queuectl.cli.live.keys import Keys
@@ -25,6 +26,8 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
 _HEEDED = (*ENDING, signal.SIGTSTP, signal.SIGCONT, signal.SIGWINCH)
 _ESCAPE_PAUSE = 0.05
 """Seconds after which an escape that came alone is a key, and not the beginning of one."""
+_REDRAW = b"\x0c"
+"""Ctrl-L: somebody else has written over what was drawn."""
 _USUAL = os.terminal_size((80, 24))
 
 
@@ -122,7 +125,10 @@ class Terminal:
             for number in self._inbox.take():
                 self._heed(number)
         if self._input in ready:
-            return self._keys.feed(self._read())
+            received = self._read()
+            if _REDRAW in received:
+                self._drawn = None
+            return self._keys.feed(received)
         return self._keys.settle() if self._keys.is_amid and not ready else []
 
     def _read(self) -> bytes:
@@ -149,6 +155,8 @@ class Terminal:
             # Whoever had the terminal meanwhile may have left it in any state.
             self._give_back()
             self._take()
+        elif number == signal.SIGWINCH:
+            self._drawn = None  # the size may be the same again, but what stands there need not
 
     def _stop(self) -> None:
         """Stop, as a program does that knows nothing of this signal; returns when we go on."""
@@ -176,6 +184,8 @@ class Terminal:
         # A terminal that is gone needs nothing.
         with contextlib.suppress(OSError):
             if self._live is not None:
+                # tmux would keep some of what stands here, where the size has changed meanwhile.
+                self._console.control(Control.home(), Control.clear())
                 self._live.stop()
         self._live = None
         if self._found is not None and self._input is not None:
