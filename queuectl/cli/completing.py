@@ -330,8 +330,6 @@ _BY_OPTION: Mapping[str, Values] = {
     "--group": _groups,
     "--batch": _names("batches"),
     "--export": _listed(_variables),
-    "--if-exists": _choices(IF_EXISTS),
-    "--unique": _nothing,
 }
 
 _BY_METAVAR: Mapping[str, Values] = {
