@@ -73,6 +73,10 @@ picture: $(STAMP) ## draw docs/terminal.svg and docs/watch.svg from real runs
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/picture.py docs/terminal.svg
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/python scripts/watch_picture.py docs/watch.svg
 
+.PHONY: man
+man: $(STAMP) ## write the manual page, man/queuectl.1, from what --help is made of
+	@$(BIN)/python scripts/manpage.py man/queuectl.1
+
 .PHONY: docker
 docker: ## build the container image
 	@command -v docker >/dev/null || { echo "make docker: docker is not installed" >&2; exit 1; }

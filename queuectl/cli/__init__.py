@@ -57,6 +57,8 @@ _SECTIONS: Mapping[str, Mapping[str, tuple[str, str]]] = {
 }
 """The commands as ``--help`` shows them, each with the module that holds it and what it says of itself in one line."""
 
+COMMANDS_IN_SECTIONS = {title: tuple(section) for title, section in _SECTIONS.items()}
+
 _MODULES = {name: module for section in _SECTIONS.values() for name, (module, _) in section.items()}
 
 

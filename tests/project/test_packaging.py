@@ -60,13 +60,15 @@ def test_the_wheel_holds_all_of_the_package_and_nothing_else(wheel: Path) -> Non
     assert "queuectl/py.typed" in package
     assert any(name.endswith(".sql") for name in package)
     rest = {name.split("/", 1)[1] for name in names - package}
-    assert rest == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE"}
+    manual = "data/share/man/man1/queuectl.1"
+    assert rest == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "licenses/LICENSE", manual}
 
 
 def test_what_was_installed_runs(wheel: Path, tmp_path: Path) -> None:
     target, home = tmp_path / "installed", tmp_path / "home"
     home.mkdir()
     _pip("install", "--no-deps", "--no-index", "--target", target, wheel)
+    assert (target / "share" / "man" / "man1" / "queuectl.1").is_file()
     program = target / "bin" / "queuectl"
     assert _run(program, "--version", cwd=home, PYTHONPATH=str(target)) == f"queuectl {__version__}\n"
     where = "import queuectl; print(queuectl.__file__)"
