@@ -38,7 +38,8 @@ class Place(NamedTuple):
     """From the root on: the command, and the groups that it was found in."""
     option: click.Option | None
     """The option whose value it is."""
-    is_after_dashes: bool
+    dashes: int | None
+    """How many arguments are before ``--``, where that is there: it ends the options."""
     arguments: tuple[str, ...]
     """Those before it, but for options and commands."""
     given: frozenset[str]
@@ -49,6 +50,10 @@ class Place(NamedTuple):
     @property
     def command(self) -> click.Command:
         return self.commands[-1]
+
+    @property
+    def is_after_dashes(self) -> bool:
+        return self.dashes is not None
 
     @property
     def name(self) -> str:
@@ -119,14 +124,14 @@ def candidates(main: click.Group, before: Sequence[str], word: str) -> Iterator[
 
 def find(main: click.Group, before: Sequence[str]) -> Place | None:
     """Where a word stands that comes after others; None where nobody could tell (as after a name that is no command)."""
-    place = Place((main,), None, False, (), frozenset(), None)
+    place = Place((main,), None, None, (), frozenset(), None)
     for word in before:
         if place.option is not None:
             place = _noted(place, place.option, word)._replace(option=None)
         elif place.is_after_dashes:
             place = place._replace(arguments=(*place.arguments, word))
         elif word == "--":
-            place = place._replace(is_after_dashes=True)
+            place = place._replace(dashes=len(place.arguments))
         elif word.startswith("-") and len(word) > 1:
             place = _after_option(place, word)
         elif isinstance(place.command, click.Group):
@@ -198,6 +203,8 @@ def _values_of(parameter: click.Parameter, command: str) -> Values:
         if name in _BY_OPTION:
             return _BY_OPTION[name]
     kind = kind_of(parameter)
+    if "|" in kind:
+        return _choices(kind.split("|"))
     return _NAMES.get(command, _nothing) if kind == "NAME" else _BY_METAVAR.get(kind, _nothing)
 
 
@@ -219,7 +226,7 @@ def _directories(place: Place, word: str) -> Iterable[Candidate]:
 
 
 def _foreign_command(place: Place, word: str) -> Iterable[Candidate]:
-    return [Candidate(str(len(place.arguments)), kind="command")] if place.is_after_dashes else ()
+    return () if place.dashes is None else [Candidate(str(len(place.arguments) - place.dashes), kind="command")]
 
 
 def _choices(values: Sequence[str]) -> Values:
@@ -283,14 +290,14 @@ def _variables(place: Place, word: str) -> Iterable[Candidate]:
     return map(Candidate, ("ALL", *sorted(os.environ)))
 
 
-def _zones(place: Place, word: str) -> Iterable[Candidate]:
-    from zoneinfo import available_timezones
-
-    return map(Candidate, sorted(available_timezones()))
-
-
 def _states(place: Place, word: str) -> Iterable[Candidate]:
     return map(Candidate, ENDED if place.name == "prune" else STATES)
+
+
+def _zones(place: Place, word: str) -> Iterable[Candidate]:
+    import zoneinfo
+
+    return map(Candidate, sorted(zoneinfo.available_timezones()))
 
 
 def _listed(values: Values) -> Values:
@@ -323,9 +330,6 @@ _NOT_IN_VAIN = (PENDING, PROCESSING, COMPLETED)
 _BY_OPTION: Mapping[str, Values] = {
     "--id": _nothing,  # of a job that is not there yet
     "--unique": _nothing,
-    "--tz": _zones,
-    "--overlap": _choices(("skip", "allow")),
-    "--missed": _choices(("once", "skip")),
     "--if-exists": _choices(IF_EXISTS),
     "--group": _groups,
     "--batch": _names("batches"),
@@ -342,6 +346,7 @@ _BY_METAVAR: Mapping[str, Values] = {
     "F": _files,
     "PATH": _files,
     "DIR": _directories,
+    "ZONE": _zones,
     "-- ARGV": _foreign_command,
 }
 

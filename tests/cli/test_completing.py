@@ -70,6 +70,7 @@ def test_the_words_of_a_command_to_enqueue_are_its_own(bench: Bench) -> None:
     assert kind("enqueue", "--", "l") == "command\t0\t"
     assert kind("enqueue", "--", "ls", "-") == "command\t1\t"
     assert complete("enqueue", "x") == []
+    assert kind("cron", "add", "nightly", "@daily", "--", "ls", "-") == "command\t1\t"
 
 
 def test_ids_of_jobs_that_a_command_can_do_something_with(bench: Bench) -> None:
@@ -89,6 +90,14 @@ def test_ids_of_jobs_that_a_command_can_do_something_with(bench: Bench) -> None:
     assert complete("enqueue", "--after", "") == ["b", "a", "2"]
     assert complete("edit", "a", "--after", "2", "--after-any", "b") == ["b"]
     assert complete("hold", "") == ["b", "a"]
+
+
+def test_schedules(bench: Bench) -> None:
+    bench.run("cron", "add", "nightly", "@daily", "--", "true")
+    assert complete("cron", "pause", "") == ["nightly"]
+    assert complete("cron", "add", "") == []
+    assert complete("cron", "add", "--missed", "") == ["once", "skip"]
+    assert complete("cron", "add", "--tz", "Europe/Berl") == ["Europe/Berlin"]
 
 
 def test_groups(bench: Bench) -> None:
@@ -173,7 +182,7 @@ def test_it_was_thought_of_every_value() -> None:
         for name, parameter in parameters()
         if not isinstance(parameter.type, click.Choice) and parameter.opts[0] not in completing._BY_OPTION
     }
-    assert {place: word for place, word in kinds.items() if word not in KNOWN} == {}
+    assert {place: word for place, word in kinds.items() if word not in KNOWN and "|" not in word} == {}
     assert not FREE & completing._BY_METAVAR.keys()
 
 
