@@ -77,7 +77,7 @@ class Following:
         """
         self._note(needs)
         self._refuse_circle(first)
-        self._wait_for_needs({seq for seq, _, _ in needs})
+        self.wait_for_needs({seq for seq, _, _ in needs})
 
     def depend_anew(self, seq: int, needs: Collection[tuple[int, str, bool]]) -> None:
         """As :meth:`depend`, for one waiting job in the place of all that it needed before."""
@@ -85,7 +85,7 @@ class Following:
         self._note(needs)
         if self._run("needs_itself", seq=seq).fetchone()[0]:
             raise InvalidInput(f"job {self._id(seq)} would wait for itself")
-        self._wait_for_needs([seq])
+        self.wait_for_needs([seq])
 
     def _note(self, needs: Collection[tuple[int, str, bool]]) -> None:
         unknown = [
@@ -96,7 +96,8 @@ class Following:
         if unknown:
             raise NoSuchJob(f"no job {', '.join(dict.fromkeys(unknown))[:130]} to wait for")
 
-    def _wait_for_needs(self, seqs: Collection[int]) -> None:
+    def wait_for_needs(self, seqs: Collection[int]) -> None:
+        """Hold waiting jobs back until what they need has ended, or cancel those that can never start."""
         self._recount(seqs)
         # Of what they need, some ended long ago.
         self._unblock(self._doom([row["needs"] for row in self._unmet(seqs)]))

@@ -400,7 +400,7 @@ class SQLiteStore:
         connection.execute(
             self._sql["add_attempt"], values | {key: row[key] for key in ("started_at", "ended_at", "outcome")}
         )
-        if not row["placed"] and not row["is_needed"]:
+        if not (row["placed"] or row["is_needed"] or row["needs_others"]):
             return 0, 0
         following = self._following(connection, now)
         if row["placed"]:
@@ -408,6 +408,8 @@ class SQLiteStore:
             following.settle([row["group_name"]])
         if row["is_needed"]:
             following.ended([claim.seq])
+        if row["needs_others"]:
+            following.wait_for_needs([claim.seq])  # some of these may have been put back meanwhile
         return following.ready, following.later
 
     def edit(self, job_id: str, changes: Mapping[str, Any], now: int) -> int:

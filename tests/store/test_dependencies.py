@@ -267,6 +267,24 @@ def test_what_is_run_once_more_does_not_strand_a_dependent_that_runs(store: Stor
     assert claim(store, after(10)).id == "b"
 
 
+def test_a_retry_waits_for_what_was_put_back_meanwhile(store: Store) -> None:
+    add(store, "a", max_retries=0)
+    store.add([needing("b", "a"), needing("c", "b")], T0, 3)
+    run(store, "a")
+    got = claim(store)
+    store.revive(["a"], ENDED, T0)
+    assert finish(store, got, "failed")
+    assert store.get("b").blockers == 1
+    assert store.faults() == []
+    run(store, "a", now=after(10))
+    assert claim(store, after(10)).id == "b"
+    store.revive(["a"], ENDED, after(10))
+    run(store, "a", kind="failed", now=after(10))
+    assert finish(store, store.claims()[0], "failed", after(10))
+    assert states(store) == {"a": "dead", "b": "cancelled", "c": "cancelled"}
+    assert store.faults() == []
+
+
 def test_those_that_need_another_dead_job_stay_behind(store: Store) -> None:
     add(store, "a", "b", max_retries=0)
     store.add([needing("c", "a", "b"), needing("d", "c"), needing("e", "a")], T0, 3)

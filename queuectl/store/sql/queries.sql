@@ -99,7 +99,8 @@ SET state = iif(cancel_requested, 'cancelled', :state),
     reason = iif(cancel_requested, 'cancelled while it ran', :reason)
 WHERE seq = :seq AND state = 'processing' AND starts = :number
 RETURNING started_at, ended_at, outcome, state, placed, group_name,
-          state <> 'pending' AND EXISTS (SELECT 1 FROM dependencies WHERE needs = jobs.seq) AS is_needed;
+          state <> 'pending' AND EXISTS (SELECT 1 FROM dependencies WHERE needs = jobs.seq) AS is_needed,
+          state = 'pending' AND EXISTS (SELECT 1 FROM dependencies WHERE job_seq = jobs.seq) AS needs_others;
 
 -- name: add_attempt
 INSERT INTO attempts (job_seq, number, started_at, ended_at, outcome, exit_code, signal, reason, worker,
