@@ -94,13 +94,13 @@ class _AddCommand(Command):
 )
 @click.option(
     "--overlap",
-    metavar="skip|allow",
+    type=click.Choice(("skip", "allow")),
     default="skip",
     help="While the last job waits, runs or is in back-off: make none (default), or another.",
 )
 @click.option(
     "--missed",
-    metavar="once|skip",
+    type=click.Choice(("once", "skip")),
     default="once",
     help="For slots at which no workers ran: make one job (default), or none.",
 )

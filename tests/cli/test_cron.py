@@ -147,8 +147,8 @@ BAD = {
     ("a b", "@daily", "--command", "true"): "name 'a b' is not valid",
     ("x" * 65, "@daily", "--command", "true"): "is not valid",
     ("x", "@daily", "--tz", "Mars", "--command", "true"): "no time zone 'Mars'",
-    ("x", "@daily", "--overlap", "maybe", "--command", "true"): "overlap: 'maybe' is none of skip, allow",
-    ("x", "@daily", "--missed", "twice", "--command", "true"): "missed: 'twice' is none of once, skip",
+    ("x", "@daily", "--overlap", "maybe", "--command", "true"): "'maybe' is not one of 'skip', 'allow'",
+    ("x", "@daily", "--missed", "twice", "--command", "true"): "'twice' is not one of 'once', 'skip'",
     ("x", "@daily", "--max-retries", "-1", "--command", "true"): "--max-retries",
     ("x", "@daily", "--timeout", "soon", "--command", "true"): "--timeout",
     ("x", "@daily", "--command", ""): "--command: is empty",
@@ -212,3 +212,11 @@ def test_the_library_says_the_same(bench: Bench) -> None:
     assert bench.queue.pause_schedules("x")[0].paused
     assert bench.queue.resume_schedules("x")[0].next_slot == made.next_slot
     assert bench.queue.remove_schedules("x") == [made]
+
+
+def test_names_and_zones_are_completed(bench: Bench) -> None:
+    added(bench, "nightly", *DAILY, "--command", "true")
+    assert "\tnightly\t" in bench.run("__complete", "zsh", "cron", "pause", "ni").out
+    assert (
+        "\tEurope/Berlin\t" in bench.run("__complete", "zsh", "cron", "add", "x", "@daily", "--tz", "Europe/Berl").out
+    )
