@@ -11,6 +11,7 @@ from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock, after, seconds
 from queuectl.errors import InvalidInput, WaitTimeout
 from queuectl.home import Home, Location, locate, locate_new
 from queuectl.model import (
+    CANCELLED,
     DEAD,
     ENDED,
     STATES,
@@ -29,6 +30,7 @@ from queuectl.store import schema
 from queuectl.store.sqlite import open_store
 
 if TYPE_CHECKING:
+    from queuectl.model import Stopped
     from queuectl.observer import Observer
     from queuectl.schedule import Schedule
     from queuectl.store.base import Store
@@ -111,6 +113,7 @@ class Queue:
         after_any: str | Sequence[str] | None = None,
         unique: str | None = None,
         if_exists: str | None = None,
+        batch: str | None = None,
     ) -> Job:
         """Add one job and return it.
 
@@ -118,7 +121,8 @@ class Queue:
         job runs in ``cwd``, or else in the current directory. Jobs of higher ``priority`` start first. It waits
         until the jobs ``after`` have completed, and those ``after_any`` have ended. When a job with the key
         ``unique`` waits or runs, ``if_exists`` tells what happens: ``return`` (default) returns that one,
-        ``reject`` raises ``Conflict``, ``replace`` cancels it, if it waits. Raises ``InvalidInput``,
+        ``reject`` raises ``Conflict``, ``replace`` cancels it, if it waits. ``batch`` is a label that any number
+        of jobs may have. Raises ``InvalidInput``,
         ``NoSuchJob`` for one to wait for, and ``Conflict`` when the id exists.
         """
         fields = {
@@ -136,6 +140,7 @@ class Queue:
             "after_any": after_any,
             "unique": unique,
             "if_exists": if_exists,
+            "batch": batch,
         }
         return self.enqueue_many([fields])[0]
 
@@ -217,19 +222,24 @@ class Queue:
         """One job. Raises :class:`~queuectl.errors.NoSuchJob`."""
         return self._store().get(job_id)
 
-    def jobs(self, state: str | Collection[str] | None = None, limit: int | None = None) -> list[Job]:
-        """Jobs in the order they were enqueued; of one state or several only, and at most ``limit``."""
+    def jobs(
+        self, state: str | Collection[str] | None = None, limit: int | None = None, *, batch: str | None = None
+    ) -> list[Job]:
+        """Jobs in the order they were enqueued; of one state or several, or of a batch, only, and at most ``limit``.
+
+        Raises :class:`~queuectl.errors.NoSuchBatch`.
+        """
         states = (state,) if isinstance(state, str) else tuple(state or ())
         for name in states:
             if name not in STATES:
                 raise InvalidInput(f"no state {name!r} (there are {', '.join(STATES)})")
         if limit is not None and limit < 0:
             raise InvalidInput(f"limit: {limit} is negative")
-        return self._store().jobs(states, limit)
+        return self._store().jobs(states, limit, batch)
 
-    def counts(self) -> dict[str, int]:
-        """How many jobs there are, by state."""
-        return self._store().counts()
+    def counts(self, *, batch: str | None = None) -> dict[str, int]:
+        """How many jobs there are, or are in a batch, by state. Raises ``NoSuchBatch``."""
+        return self._store().counts() if batch is None else self.watch(batch=batch).counts
 
     def overview(self) -> Overview:
         """Counts, the job that waited longest, the next that may run later by itself, and the next slot of a schedule."""
@@ -247,14 +257,26 @@ class Queue:
 
     def cancel(self, *ids: str) -> None:
         """Cancel waiting jobs, and ask workers to end running ones; all of them or, raising, none."""
-        stopped = self._store().cancel(ids, self._clock.now())
+        self._heed(self._store().cancel(ids, self._clock.now()))
+
+    def cancel_batch(self, batch: str) -> list[str]:
+        """As :meth:`cancel`, of those jobs of a batch that wait or run. Returns their ids. Raises ``NoSuchBatch``."""
+        return self._heed(self._store().cancel_batch(batch, self._clock.now()))
+
+    def _heed(self, stopped: Stopped) -> list[str]:
+        """Tell workers of what a cancel came to."""
         if stopped.running:
             wake.supervisor(self.home)
         wake.workers(self.home, stopped.ready)
+        return stopped.ids
 
     def retry(self, *ids: str) -> None:
         """Run ended jobs again, with all their retries; all of them or, raising, none."""
         self._revive(ids, ENDED)
+
+    def retry_batch(self, batch: str) -> list[str]:
+        """Run those jobs of a batch again that are dead or cancelled. Returns their ids. Raises ``NoSuchBatch``."""
+        return self._revive(None, (DEAD, CANCELLED), batch=batch)
 
     def retry_dead(self, *ids: str, with_dependents: bool = False) -> list[str]:
         """Put dead jobs back; every one when no id is given. Returns their ids.
@@ -316,8 +338,16 @@ class Queue:
         """Whether the whole queue is paused."""
         return self._store().is_paused()
 
-    def _revive(self, ids: Sequence[str] | None, states: Sequence[str], *, with_dependents: bool = False) -> list[str]:
-        revived = self._store().revive(ids, states, self._clock.now(), with_dependents=with_dependents)
+    def _revive(
+        self,
+        ids: Sequence[str] | None,
+        states: Sequence[str],
+        *,
+        with_dependents: bool = False,
+        batch: str | None = None,
+    ) -> list[str]:
+        now = self._clock.now()
+        revived = self._store().revive(ids, states, now, with_dependents=with_dependents, batch=batch)
         wake.workers(self.home, len(revived))
         return revived
 
@@ -341,14 +371,16 @@ class Queue:
             return self._store().count_old(chosen, before)
         return pruning.prune(self.home, self._store(), chosen, before)
 
-    def wait(self, ids: Collection[str] | None = None, timeout: float | None = None) -> bool:
-        """Block until the jobs have ended, or with None until nothing waits or runs.
+    def wait(
+        self, ids: Collection[str] | None = None, timeout: float | None = None, *, batch: str | None = None
+    ) -> bool:
+        """Block until the jobs, or all of a batch, have ended, or with None until nothing waits or runs.
 
-        Returns whether all of them completed; of all jobs, those that ended before count too.
+        Returns whether all of them completed; of all jobs, or a batch, those that ended before count too.
         Raises :class:`~queuectl.errors.WaitTimeout` after ``timeout`` seconds, ``NoSuchJob`` for
-        an unknown id.
+        an unknown id, ``NoSuchBatch``.
         """
-        watch = self.watch(ids)
+        watch = self.watch(ids, batch=batch)
         deadline = None if timeout is None else self._clock.monotonic() + timeout
         while not watch.over:
             left = None if deadline is None else deadline - self._clock.monotonic()
@@ -358,11 +390,13 @@ class Queue:
             watch.look()
         return watch.all_completed
 
-    def watch(self, ids: Collection[str] | None = None) -> Watch:
-        """Watch jobs (all, when None) until they have ended. Raises ``NoSuchJob``."""
+    def watch(self, ids: Collection[str] | None = None, *, batch: str | None = None) -> Watch:
+        """Watch jobs (of a batch, or all, when None) until they have ended. Raises ``NoSuchJob``, ``NoSuchBatch``."""
         from queuectl.waiting import Watch
 
-        return Watch(self._store(), (ids,) if isinstance(ids, str) else ids)
+        if ids is not None and batch is not None:
+            raise InvalidInput("ids and a batch exclude each other: give one of them")
+        return Watch(self._store(), (ids,) if isinstance(ids, str) else ids, batch)
 
     def change_setting(self, key: str, value: object | None) -> Settings:
         """Set one setting, or with None go back to its default. Raises ``InvalidInput``.

@@ -39,6 +39,10 @@ class NoSuchSchedule(NotFound):
     """No schedule has this name."""
 
 
+class NoSuchBatch(NotFound):
+    """No job has this label."""
+
+
 class NoSuchQueue(NotFound):
     """There is no queue here."""
 

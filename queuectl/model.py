@@ -76,6 +76,7 @@ class NewJob(NamedTuple):
     if_exists: str = RETURN
     after: tuple[str, ...] = ()
     after_any: tuple[str, ...] = ()
+    batch: str | None = None
 
 
 class Added(Collection[str]):
@@ -132,6 +133,7 @@ class Job(NamedTuple):
     held: bool = False
     blockers: int = 0
     """How many jobs it still waits for."""
+    batch: str | None = None
 
     @property
     def ended(self) -> bool:
@@ -252,10 +254,11 @@ class Finished(NamedTuple):
 
 
 class Stopped(NamedTuple):
-    """What a cancel came to: the ids of jobs that still run, and how many workers to wake because of it."""
+    """What a cancel came to: the ids of jobs that still run, how many workers to wake because of it, and the ids of all."""
 
     running: list[str]
     ready: int
+    ids: list[str]
 
 
 class Outcome(NamedTuple):
@@ -305,6 +308,7 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
         if_exists(given["if_exists"]) if "if_exists" in given else RETURN,
         needed_ids(given["after"], "after") if "after" in given else (),
         needed_ids(given["after_any"], "after_any") if "after_any" in given else (),
+        job_id(given["batch"], "batch") if "batch" in given else None,
     )
 
 
@@ -320,7 +324,7 @@ def changes(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 _FRESH_KEYS = ("state", "attempts", "created_at", "updated_at", "next_run_at")
 _OWN_KEYS = ("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env")
-_MORE_KEYS = ("priority", "group", "unique", "if_exists", "after", "after_any")
+_MORE_KEYS = ("priority", "group", "unique", "if_exists", "after", "after_any", "batch")
 _JOB_KEYS = frozenset((*_OWN_KEYS, *_MORE_KEYS, *_FRESH_KEYS))
 
 

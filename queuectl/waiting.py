@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from queuectl.errors import NoSuchJob
+from queuectl.errors import NoSuchBatch, NoSuchJob
 from queuectl.model import CANCELLED, DEAD, PENDING, PROCESSING, STATES
 
 if TYPE_CHECKING:
@@ -19,13 +19,16 @@ _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.005, 0.1
 class Watch:
     """Jobs that somebody waits for. Looks only when the database changed."""
 
-    def __init__(self, store: Store, ids: Collection[str] | None) -> None:
+    def __init__(self, store: Store, ids: Collection[str] | None, batch: str | None = None) -> None:
         self._store = store
+        self._batch = batch
         self._ids = None if ids is None else list(dict.fromkeys(ids))
         self._version = store.version()
         self._interval = _SHORTEST_PAUSE
         self.counts: dict[str, int] = {}
         self._count()
+        if batch is not None and not sum(self.counts.values()):
+            raise NoSuchBatch(f"no batch {batch[:130]}")
         if self._ids is not None and sum(self.counts.values()) < len(self._ids):
             known = store.states(self._ids)
             missing = [job_id for job_id in self._ids if job_id not in known]
@@ -58,6 +61,9 @@ class Watch:
         self._interval = max(_SHORTEST_PAUSE, 5 * (time.monotonic() - started))
 
     def _count(self) -> None:
+        if self._batch is not None:
+            self.counts = self._store.counts_of_batch(self._batch)
+            return
         if self._ids is None:
             self.counts = self._store.counts()
             return

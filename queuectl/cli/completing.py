@@ -290,12 +290,6 @@ def _variables(place: Place, word: str) -> Iterable[Candidate]:
     return map(Candidate, ("ALL", *sorted(os.environ)))
 
 
-def _zones(place: Place, word: str) -> Iterable[Candidate]:
-    from zoneinfo import available_timezones
-
-    return map(Candidate, sorted(available_timezones()))
-
-
 def _states(place: Place, word: str) -> Iterable[Candidate]:
     return map(Candidate, ENDED if place.name == "prune" else STATES)
 

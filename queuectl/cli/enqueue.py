@@ -103,7 +103,7 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
     ),
     after_help=(
         "A job file holds one JSON object, an array of them, or one object a line, with the keys id, command, "
-        "max_retries, delay, run_at, timeout, cwd, env, priority, group, after, after_any, unique and if_exists. "
+        "max_retries, delay, run_at, timeout, cwd, env, priority, group, after, after_any, unique, if_exists and batch. "
         "It is accepted whole or not at all. Options given beside "
         "--job-file hold for those of its jobs that do not name the key themselves.",
         "With --wait the exit code is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
@@ -194,6 +194,12 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
     callback=_checked(model.if_exists),
     help="When one with the key is there: return its id (default), reject, or replace it if it waits.",
 )
+@click.option(
+    "--batch",
+    metavar="NAME",
+    callback=_checked(model.job_id),
+    help="A label for the jobs, which list, wait, cancel and retry take.",
+)
 @click.option("--wait", is_flag=True, help="Block until the jobs have ended.")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGV...]")
 @pass_app
@@ -215,6 +221,7 @@ def cmd_enqueue(
     after_any: Sequence[str],
     unique: str | None,
     if_exists: str | None,
+    batch: str | None,
     wait: bool,
     argv: Sequence[str],
 ) -> int:
@@ -239,6 +246,7 @@ def cmd_enqueue(
         "after_any": after_any or None,
         "unique": unique,
         "if_exists": if_exists,
+        "batch": batch,
     }
     queue = app.queue()
     if job_file is not None:

@@ -42,7 +42,12 @@ _ATTEMPTS = (
 
 @command(
     "list",
-    examples=("queuectl list", "queuectl list --state pending,processing --limit 20", "queuectl list --json"),
+    examples=(
+        "queuectl list",
+        "queuectl list --state pending,processing --limit 20",
+        "queuectl list --json",
+        "queuectl enqueue --batch night --command true && queuectl list --batch night",
+    ),
     after_help=(
         "States are pending, processing, completed, dead and cancelled; queued, running, done and failed mean "
         "the first four.",
@@ -50,12 +55,13 @@ _ATTEMPTS = (
 )
 @click.option("--state", metavar="S[,S...]", multiple=True, help="Only jobs in these states.")
 @click.option("--limit", metavar="N", help="At most the first N.")
+@click.option("--batch", metavar="NAME", help="Only the jobs of this batch.")
 @pass_app
-def cmd_list(app: App, state: Sequence[str], limit: str | None) -> None:
+def cmd_list(app: App, state: Sequence[str], limit: str | None, batch: str | None) -> None:
     """List jobs in the order of enqueue."""
     states = [known_state(name) for text in state for name in text.split(",")]
     most = None if limit is None else count(limit, "--limit")
-    print_jobs(app, app.existing_queue().jobs(states, most))
+    print_jobs(app, app.existing_queue().jobs(states, most, batch=batch))
 
 
 def known_state(name: str) -> str:
@@ -123,6 +129,7 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str,
         ("after", ", ".join(f"{each.id} ({each.state})" for each in needs if not each.however)),
         ("after any end", ", ".join(f"{each.id} ({each.state})" for each in needs if each.however)),
         ("attempts", f"{job.attempts} of at most {job.max_retries + 1}"),
+        ("batch", job.batch),
         ("timeout", _timeout(queue, job)),
         ("created", _moment(job.created_at)),
         ("next start", f"{_moment(job.next_run_at)} ({when(job, now)})" if job.next_run_at else None),
@@ -175,16 +182,22 @@ def _attempt_row(attempt: Attempt) -> list[str]:
     examples=("queuectl cancel 1", "queuectl cancel --wait 2 3"),
     after_help=(
         "A waiting job is cancelled at once. A running one gets SIGTERM, and SIGKILL after the setting kill_grace; "
-        "--wait returns once it is gone. Of several ids all are dealt with or, when one is bad, none.",
+        "--wait returns once it is gone. Of several ids all are dealt with or, when one is bad, none. "
+        "--batch NAME cancels those of a batch that wait or run, and leaves alone what has ended.",
     ),
 )
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="ID...")
+@click.option("--batch", metavar="NAME", help="Instead of ids: the jobs of this batch.")
 @click.option("--wait", is_flag=True, help="Return only when the jobs are gone.")
 @pass_app
-def cmd_cancel(app: App, ids: Sequence[str], wait: bool) -> None:
+def cmd_cancel(app: App, ids: Sequence[str], batch: str | None, wait: bool) -> None:
     """Stop waiting or running jobs."""
+    _check_ids_or_batch(ids, batch)
     queue = app.existing_queue()
-    queue.cancel(*ids)
+    if batch is None:
+        queue.cancel(*ids)
+    else:
+        ids = queue.cancel_batch(batch)
     if wait:
         from queuectl.cli.waiting import block
 
@@ -202,14 +215,25 @@ def cmd_cancel(app: App, ids: Sequence[str], wait: bool) -> None:
     examples=("queuectl retry 1", "queuectl retry 2 3"),
     after_help=(
         "Jobs that have ended, however they did, run again with all their retries; their history is kept. "
-        "Of several ids all are dealt with or, when one is bad, none.",
+        "Of several ids all are dealt with or, when one is bad, none. "
+        "--batch NAME puts those of a batch back that are dead or cancelled; what completed stays as it is.",
     ),
 )
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="ID...")
+@click.option("--batch", metavar="NAME", help="Instead of ids: what is dead or cancelled in this batch.")
 @pass_app
-def cmd_retry(app: App, ids: Sequence[str]) -> None:
+def cmd_retry(app: App, ids: Sequence[str], batch: str | None) -> None:
     """Run ended jobs again."""
+    _check_ids_or_batch(ids, batch)
     queue = app.existing_queue()
+    if batch is not None:
+        ids = queue.retry_batch(batch)
+    else:
+        _retry(queue, ids)
+    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "put back")
+
+
+def _retry(queue: Queue, ids: Sequence[str]) -> None:
     try:
         queue.retry(*ids)
     except Conflict as error:
@@ -217,7 +241,13 @@ def cmd_retry(app: App, ids: Sequence[str]) -> None:
         if in_the_way is None or not (in_the_way.state == PROCESSING and is_stranded(queue, in_the_way.id)):
             raise
         raise Conflict(f"{error}, but its worker is gone: {PUT_RIGHT}") from error
-    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "put back")
+
+
+def _check_ids_or_batch(ids: Sequence[str], batch: str | None) -> None:
+    if ids and batch is not None:
+        raise click.UsageError("give ids or --batch, not both")
+    if not ids and batch is None:
+        raise click.UsageError("give the ids of jobs (ID...), or --batch NAME")
 
 
 def report(app: App, jobs: Sequence[Job], done: str) -> None:

@@ -27,44 +27,48 @@ TIMED_OUT_CODE, CRASHED_CODE, CANCELLED_CODE = 124, 125, 143
     examples=("queuectl wait", "queuectl wait --timeout 10m", "queuectl wait 1 2 && echo both completed"),
     after_help=(
         "Without ids it waits until nothing is pending or processing any more, and all jobs count for the exit code, "
-        "also those that ended before. The exit code for one id is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
-        "could not be started, 143 when it was cancelled). For several, or all, it is 0 when all completed, else 1. "
+        "also those that ended before; with --batch, until nothing of that batch is. The exit code for one id is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
+        "could not be started, 143 when it was cancelled). For several, a batch, or all, it is 0 when all completed, else 1. "
         "It is 124 when --timeout ran out, and 130 when interrupted: the jobs go on.",
     ),
 )
 @click.argument("ids", nargs=-1, metavar="[ID...]")
+@click.option("--batch", metavar="NAME", help="Instead of ids: the jobs of this batch.")
 @click.option("--timeout", metavar="D", help="Give up after this time: 90, 90s, 10m, 3h, 2d. The jobs go on.")
 @pass_app
-def cmd_wait(app: App, ids: Sequence[str], timeout: str | None) -> int:
+def cmd_wait(app: App, ids: Sequence[str], batch: str | None, timeout: str | None) -> int:
     """Block until jobs have ended, with a progress bar."""
+    if ids and batch is not None:
+        raise click.UsageError("give ids or --batch, not both")
     seconds = None if timeout is None else clock.seconds(timeout, "--timeout")
     queue = app.existing_queue()
     try:
-        return wait_for(queue, ids or None, seconds)
+        return wait_for(queue, ids or None, seconds, batch=batch)
     finally:
         if app.json:
-            _print_json(queue, ids)
+            _print_json(queue, ids, batch)
 
 
-def _print_json(queue: Queue, ids: Sequence[str]) -> None:
+def _print_json(queue: Queue, ids: Sequence[str], batch: str | None) -> None:
     if ids:
         output.emit_json_array([queue.get(job_id).as_dict() for job_id in dict.fromkeys(ids)])
     else:
-        output.emit_json({"jobs": queue.counts()})
+        output.emit_json({"jobs": queue.counts(batch=batch)})
 
 
-def wait_for(queue: Queue, ids: Sequence[str] | None, timeout: float | None) -> int:
-    """Block until jobs have ended, and return the exit code that tells how.
+def wait_for(queue: Queue, ids: Sequence[str] | None, timeout: float | None, *, batch: str | None = None) -> int:
+    """Block until jobs (all, or of a batch, when None) have ended, and return the exit code that tells how.
 
     Raises :class:`~queuectl.errors.WaitTimeout` after ``timeout`` seconds.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
-    watch = queue.watch(ids)
+    watch = queue.watch(ids, batch=batch)
     try:
-        block(queue, watch, ids, deadline)
+        # Of a batch, those that ended before the wait began are shown, too.
+        block(queue, watch, ids if batch is None else (), deadline)
         single = list(dict.fromkeys(ids or ()))
         if len(single) != 1:
-            return _code_of_several(watch, ids)
+            return _code_of_several(watch, ids, batch)
         job = queue.get(single[0])
         while not job.ended:  # somebody ran it again meanwhile
             watch.look()
@@ -78,11 +82,13 @@ def wait_for(queue: Queue, ids: Sequence[str] | None, timeout: float | None) -> 
     return _code_of_one(job)
 
 
-def _code_of_several(watch: Watch, ids: Sequence[str] | None) -> int:
+def _code_of_several(watch: Watch, ids: Sequence[str] | None, batch: str | None) -> int:
     if watch.all_completed:
         return 0
-    of_all = " (of all jobs, also those that ended before; 'queuectl wait ID...' tells of some)" if ids is None else ""
-    output.note(f"not all completed{of_all}: see 'queuectl list --state dead,cancelled'")
+    chosen = "" if batch is None else f"--batch {batch} "
+    is_of_all = ids is None and batch is None
+    of_all = " (of all jobs, also those that ended before; 'queuectl wait ID...' tells of some)" if is_of_all else ""
+    output.note(f"not all completed{of_all}: see 'queuectl list {chosen}--state dead,cancelled'")
     return 1
 
 

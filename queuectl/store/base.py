@@ -71,8 +71,11 @@ class Store(Protocol):
     def get(self, job_id: str) -> Job:
         """One job. Raises :class:`~queuectl.errors.NoSuchJob`."""
 
-    def jobs(self, states: Collection[str] = (), limit: int | None = None) -> list[Job]:
-        """Jobs in the order they were added; of some states only, and at most ``limit``."""
+    def jobs(self, states: Collection[str] = (), limit: int | None = None, batch: str | None = None) -> list[Job]:
+        """Jobs in the order they were added; of some states, or of a batch, only, and at most ``limit``.
+
+        Raises :class:`~queuectl.errors.NoSuchBatch`.
+        """
 
     def attempts(self, job_id: str) -> list[Attempt]:
         """Every start of a job, oldest first, the running one last. Raises ``NoSuchJob``."""
@@ -82,6 +85,9 @@ class Store(Protocol):
 
     def counts(self) -> dict[str, int]:
         """How many jobs are in each state; every state is named."""
+
+    def counts_of_batch(self, batch: str) -> dict[str, int]:
+        """As :meth:`counts`, of the jobs of a batch; all are 0 where there is no such batch."""
 
     def overview(self, now: int) -> Overview:
         """Counts, the job that may run and waited longest, and the next that may run later, by itself."""
@@ -105,14 +111,23 @@ class Store(Protocol):
         job that ended otherwise.
         """
 
+    def cancel_batch(self, batch: str, now: int) -> Stopped:
+        """As :meth:`cancel`, of those jobs of a batch that wait or run. Raises ``NoSuchBatch``."""
+
     def revive(
-        self, ids: Sequence[str] | None, states: Sequence[str], now: int, *, with_dependents: bool = False
+        self,
+        ids: Sequence[str] | None,
+        states: Sequence[str],
+        now: int,
+        *,
+        with_dependents: bool = False,
+        batch: str | None = None,
     ) -> list[str]:
-        """Put jobs that are in one of ``states`` back to pending, all of them when ``ids`` is None.
+        """Put jobs that are in one of ``states`` back to pending, all of them (of ``batch``) when ``ids`` is None.
 
         ``with_dependents``: also those that were cancelled because one of them did not complete, and need no other
         that did not. Their charged
-        attempts are reset to 0, their history stays. Returns their ids. Raises ``NoSuchJob``, and ``Conflict``
+        attempts are reset to 0, their history stays. Returns their ids. Raises ``NoSuchJob``, ``NoSuchBatch``, and ``Conflict``
         for a job in another state, for one that needs what did not complete, and for a key that another has.
         """
 

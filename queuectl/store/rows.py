@@ -62,6 +62,7 @@ def job_from(row: sqlite3.Row) -> Job:
         unique=row["unique_key"],
         held=bool(row["held"]),
         blockers=row["blockers"],
+        batch=row["batch"],
     )
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
-from queuectl.errors import Conflict, JobExists, NoSuchGroup, NoSuchJob
+from queuectl.errors import Conflict, JobExists, NoSuchBatch, NoSuchGroup, NoSuchJob
 from queuectl.home import Home
 from queuectl.model import (
     CANCELLED,
@@ -214,8 +214,14 @@ class SQLiteStore:
             raise NoSuchJob(f"no job {job_id[:130]}")
         return rows[0]
 
-    def jobs(self, states: Collection[str] = (), limit: int | None = None) -> list[Job]:
+    def jobs(self, states: Collection[str] = (), limit: int | None = None, batch: str | None = None) -> list[Job]:
         most = -1 if limit is None else min(limit, _MOST)
+        if batch is not None:
+            chosen = _json(list(states)) if states else None
+            with self._connections.snapshot():
+                self._require_batch(batch)
+                rows = self._read("list_by_batch", {"batch": batch, "states": chosen, "limit": most})
+            return [job_from(row) for row in rows]
         if not states:
             return [job_from(row) for row in self._read("list_all", {"limit": most})]
         with self._connections.snapshot() as connection:
@@ -239,6 +245,18 @@ class SQLiteStore:
 
     def counts(self) -> dict[str, int]:
         return self._counted(self._read("counts"))
+
+    def counts_of_batch(self, batch: str) -> dict[str, int]:
+        # As with ids: what is no name may not even be text that can be looked up.
+        return self._counted(self._read("counts_of_batch", {"batch": batch}) if is_job_id(batch) else ())
+
+    def _require_batch(self, batch: str) -> None:
+        if not (is_job_id(batch) and self._value("has_batch", {"batch": batch})):
+            raise NoSuchBatch(f"no batch {batch[:130]}")
+
+    def _ids_in_batch(self, batch: str, states: Sequence[str]) -> list[str]:
+        self._require_batch(batch)
+        return [row["id"] for row in self._read("ids_in_batch", {"batch": batch, "states": _json(list(states))})]
 
     @staticmethod
     def _counted(rows: Iterable[sqlite3.Row]) -> dict[str, int]:
@@ -284,16 +302,34 @@ class SQLiteStore:
             for job_id, state in states.items():
                 if state not in (PENDING, PROCESSING, CANCELLED):
                     raise Conflict(f"job {job_id} has ended already: it is {state}")
-            connection.execute(self._sql["cancel_running"], {"ids": _json(list(states)), "now": now})
-            following = self._following(connection, now)
-            self._cancel_waiting(connection, following, list(states), now, "cancelled while it waited")
-        return Stopped([job_id for job_id, state in states.items() if state == PROCESSING], following.to_wake)
+            return self._cancel(connection, states, now)
+
+    def cancel_batch(self, batch: str, now: int) -> Stopped:
+        with self._connections.transaction() as connection:
+            chosen = self._ids_in_batch(batch, (PENDING, PROCESSING))
+            return self._cancel(connection, self._states_of_all(chosen), now)
+
+    def _cancel(self, connection: sqlite3.Connection, states: Mapping[str, str], now: int) -> Stopped:
+        """Cancel jobs, by id, of which each is in a state in which that can be."""
+        connection.execute(self._sql["cancel_running"], {"ids": _json(list(states)), "now": now})
+        following = self._following(connection, now)
+        self._cancel_waiting(connection, following, list(states), now, "cancelled while it waited")
+        running = [job_id for job_id, state in states.items() if state == PROCESSING]
+        return Stopped(running, following.to_wake, list(states))
 
     def revive(
-        self, ids: Sequence[str] | None, states: Sequence[str], now: int, *, with_dependents: bool = False
+        self,
+        ids: Sequence[str] | None,
+        states: Sequence[str],
+        now: int,
+        *,
+        with_dependents: bool = False,
+        batch: str | None = None,
     ) -> list[str]:
         with self._connections.transaction() as connection:
-            if ids is None:
+            if batch is not None:
+                chosen = self._ids_in_batch(batch, states)
+            elif ids is None:
                 chosen = [row["id"] for row in self._read("ids_in_states", {"states": _json(list(states))})]
             else:
                 found = self._states_of_all(ids)
@@ -624,7 +660,7 @@ def _json(value: object) -> str:
 @cache
 def _add(rows: int) -> str:
     """The statement that adds so many jobs."""
-    return queries.load()["add"].replace("ROWS", ", ".join([f"(?{', ?' * 11})"] * rows))
+    return queries.load()["add"].replace("ROWS", ", ".join([f"(?{', ?' * 12})"] * rows))
 
 
 def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
@@ -640,6 +676,7 @@ def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
         job.priority,
         job.group,
         job.unique,
+        job.batch,
     )
 
 

@@ -85,6 +85,10 @@ INDEXES = {
     "unmet_needs": BY_NUMBER,
     "needed_by": BY_NUMBER,
     "doomed_by": BY_NUMBER,
+    "list_by_batch": ["jobs_by_batch"],
+    "ids_in_batch": ["jobs_by_batch"],
+    "counts_of_batch": ["jobs_by_batch"],
+    "has_batch": ["jobs_by_batch"],
     "forget_output": [*BY_ID, *BY_NUMBER],
 }
 """What each query finds its rows by."""
@@ -106,9 +110,9 @@ OF_NEEDS = {
 THOROUGH = {"contradictions", "stranded", "logged"}
 """They are for a doctor, who reads everything."""
 
-SORTING = {"next_scheduled", "oldest_waiting", "ids_in_states", "groups", "doom", "unblock"}
+SORTING = {"next_scheduled", "oldest_waiting", "ids_in_states", "groups", "doom", "unblock", "counts_of_batch"}
 """These sort: the first of two lanes, the first of each priority, ids of which each is put back anyhow, and the groups.
-Or they group: what jobs need, by job."""
+Or they group: what jobs need, by job; a batch, by state."""
 
 
 @pytest.fixture
@@ -138,6 +142,7 @@ def fill(path: Path, each: int) -> None:
             "SELECT ? || i, 'true', '/', 3, ?, ?, 1000000 + i, 1, 1 FROM n",
             (each, name, state, lane),
         )
+    connection.execute("UPDATE jobs SET batch = 'night' WHERE state = 'dead'")
     connection.commit()
     connection.close()
 
@@ -186,6 +191,7 @@ def test_jobs_are_read_in_order(path: Path, name: str) -> None:
 
 LOOKS: dict[str, Callable[[SQLiteStore], object]] = {
     "list --limit": lambda store: store.jobs((), 20),
+    "list --batch --limit": lambda store: store.jobs((), 20, "night"),
     "list --state --limit": lambda store: store.jobs(("pending", "dead"), 20),
     "show": lambda store: (store.get("dead7"), store.attempts("dead7")),
     "wait": lambda store: store.states(["dead7", "ready7"]),

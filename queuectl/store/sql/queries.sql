@@ -10,13 +10,13 @@ SELECT 1 FROM jobs WHERE id = ?;
 -- name: add
 -- As many jobs as there are rows in the place of ROWS: one statement for each would take twice as long. The parameters
 -- are now, the first number, and the latest time there is; then the rows. A row begins with its place among all.
-INSERT INTO jobs (seq, id, command, cwd, env, timeout, max_retries, priority, group_name, unique_key,
+INSERT INTO jobs (seq, id, command, cwd, env, timeout, max_retries, priority, group_name, unique_key, batch,
                   lane, due, next_run_at, created_at, updated_at)
-SELECT seq, coalesce(id, seq), command, cwd, env, timeout, max_retries, priority, group_name, unique_key,
+SELECT seq, coalesce(id, seq), command, cwd, env, timeout, max_retries, priority, group_name, unique_key, batch,
        starts_at IS NOT NULL AND starts_at > ?1, coalesce(starts_at, ?1), starts_at, ?1, ?1
 FROM (SELECT ?2 + column1 AS seq, column2 AS id, column3 AS command, column4 AS cwd, column5 AS env,
              column6 AS timeout, column7 AS max_retries, coalesce(column9, min(?1 + column8, ?3)) AS starts_at,
-             column10 AS priority, column11 AS group_name, column12 AS unique_key
+             column10 AS priority, column11 AS group_name, column12 AS unique_key, column13 AS batch
       FROM (VALUES ROWS));
 
 -- name: get
@@ -27,6 +27,22 @@ SELECT * FROM jobs ORDER BY seq LIMIT :limit;
 
 -- name: list_by_state
 SELECT * FROM jobs WHERE state = :state ORDER BY seq LIMIT :limit;
+
+-- name: list_by_batch
+-- Of some states (a JSON array), or of all. The plus, here and below, keeps SQLite from the state's index.
+SELECT * FROM jobs
+WHERE batch = :batch AND (:states IS NULL OR +state IN (SELECT value FROM json_each(:states)))
+ORDER BY seq LIMIT :limit;
+
+-- name: ids_in_batch
+SELECT id FROM jobs
+WHERE batch = :batch AND +state IN (SELECT value FROM json_each(:states)) ORDER BY seq;
+
+-- name: counts_of_batch
+SELECT +state AS state, count(*) AS jobs FROM jobs WHERE batch = :batch GROUP BY +state;
+
+-- name: has_batch
+SELECT EXISTS (SELECT 1 FROM jobs WHERE batch = :batch);
 
 -- name: states_of
 -- What became of these jobs, by id (a JSON array): enough to wait for them.
