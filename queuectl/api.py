@@ -114,6 +114,9 @@ class Queue:
         unique: str | None = None,
         if_exists: str | None = None,
         batch: str | None = None,
+        retry_on: str | int | Sequence[int | str] | None = None,
+        no_retry_on: str | int | Sequence[int | str] | None = None,
+        backoff_base: float | None = None,
     ) -> Job:
         """Add one job and return it.
 
@@ -122,7 +125,8 @@ class Queue:
         until the jobs ``after`` have completed, and those ``after_any`` have ended. When a job with the key
         ``unique`` waits or runs, ``if_exists`` tells what happens: ``return`` (default) returns that one,
         ``reject`` raises ``Conflict``, ``replace`` cancels it, if it waits. ``batch`` is a label that any number
-        of jobs may have. Raises ``InvalidInput``,
+        of jobs may have. With ``retry_on`` only failures with these exit codes (such as ``2,64-78``) are
+        retried, and none with those in ``no_retry_on``; ``backoff_base`` takes the place of the setting. Raises ``InvalidInput``,
         ``NoSuchJob`` for one to wait for, and ``Conflict`` when the id exists.
         """
         fields = {
@@ -141,6 +145,9 @@ class Queue:
             "unique": unique,
             "if_exists": if_exists,
             "batch": batch,
+            "retry_on": retry_on,
+            "no_retry_on": no_retry_on,
+            "backoff_base": backoff_base,
         }
         return self.enqueue_many([fields])[0]
 

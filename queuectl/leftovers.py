@@ -16,7 +16,7 @@ from queuectl.home import Home
 from queuectl.model import CRASHED
 from queuectl.pidfile import Identity
 from queuectl.processes import UNKILLABLE_WAIT, Process
-from queuectl.retry import judge
+from queuectl.retry import verdict_on
 from queuectl.settings import Settings
 from queuectl.store.base import Store
 from queuectl.store.connection import file_identity
@@ -59,7 +59,7 @@ def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: C
     for claim in store.claims(workers):
         ended = slot.ended(home.slot(claim.worker), claim.seq, claim.number, home.log(claim.id), why)
         outcome = ended.outcome
-        verdict = judge(outcome.kind, claim.attempts, claim.max_retries, current.backoff_base, current.backoff_max)
+        verdict = verdict_on(claim, outcome, current)
         now = clock.now()
         ended_at = now if ended.at is None else min(ended.at, now)
         finished = store.finish(claim, outcome, verdict, ended_at, now)

@@ -5,6 +5,7 @@ data classes than on its work. Nor are the annotations here put off (``from __fu
 off as text, a named tuple compiles when it is made.
 """
 
+import math
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping
@@ -12,7 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from queuectl.clock import seconds, timestamp
+from queuectl.clock import MAX_DURATION, seconds, timestamp
 from queuectl.errors import InvalidInput, shown
 
 PENDING: Final = "pending"
@@ -77,6 +78,9 @@ class NewJob(NamedTuple):
     after: tuple[str, ...] = ()
     after_any: tuple[str, ...] = ()
     batch: str | None = None
+    retry_on: str | None = None
+    no_retry_on: str | None = None
+    backoff_base: float | None = None
 
 
 class Added(Collection[str]):
@@ -134,6 +138,9 @@ class Job(NamedTuple):
     blockers: int = 0
     """How many jobs it still waits for."""
     batch: str | None = None
+    retry_on: str | None = None
+    no_retry_on: str | None = None
+    backoff_base: float | None = None
 
     @property
     def ended(self) -> bool:
@@ -229,6 +236,22 @@ class Attempt(NamedTuple):
         return {**self._asdict(), "leftover": list(self.leftover)}
 
 
+class RetryPolicy(NamedTuple):
+    """What a job says itself about its retries: lists of exit codes as :mod:`queuectl.codes` has them, and seconds.
+
+    With ``retry_on`` only failures with these codes are retried, and none with a code of ``no_retry_on``.
+    ``backoff_base`` takes the place of the setting.
+    """
+
+    retry_on: str | None = None
+    no_retry_on: str | None = None
+    backoff_base: float | None = None
+
+
+ANY_FAILURE: Final = RetryPolicy()
+"""The policy of a job that says nothing about it."""
+
+
 class Claim(NamedTuple):
     """A job in the hands of a worker. ``(seq, number)`` is the fence of all that follows."""
 
@@ -243,6 +266,7 @@ class Claim(NamedTuple):
     timeout: float | None
     worker: str
     started_at: int
+    policy: RetryPolicy = ANY_FAILURE
 
 
 class Finished(NamedTuple):
@@ -309,6 +333,9 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
         needed_ids(given["after"], "after") if "after" in given else (),
         needed_ids(given["after_any"], "after_any") if "after_any" in given else (),
         job_id(given["batch"], "batch") if "batch" in given else None,
+        exit_codes(given["retry_on"], "retry_on") if "retry_on" in given else None,
+        exit_codes(given["no_retry_on"], "no_retry_on") if "no_retry_on" in given else None,
+        number(given["backoff_base"], "backoff_base") if "backoff_base" in given else None,
     )
 
 
@@ -324,7 +351,8 @@ def changes(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 _FRESH_KEYS = ("state", "attempts", "created_at", "updated_at", "next_run_at")
 _OWN_KEYS = ("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env")
-_MORE_KEYS = ("priority", "group", "unique", "if_exists", "after", "after_any", "batch")
+_RETRY_KEYS = ("retry_on", "no_retry_on", "backoff_base")
+_MORE_KEYS = ("priority", "group", "unique", "if_exists", "after", "after_any", "batch", *_RETRY_KEYS)
 _JOB_KEYS = frozenset((*_OWN_KEYS, *_MORE_KEYS, *_FRESH_KEYS))
 
 
@@ -387,6 +415,24 @@ def retries(value: object, what: str = "max_retries") -> int:
     if not 0 <= value <= MAX_RETRIES_LIMIT:
         raise InvalidInput(f"{what}: {shown(value)} is not between 0 and {MAX_RETRIES_LIMIT}")
     return value
+
+
+def number(value: object, what: str) -> float:
+    """Check a number, 0 or more, or text that is one. Raises :class:`InvalidInput`."""
+    try:
+        found = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        found = math.nan
+    if not 0 <= found <= MAX_DURATION:
+        raise InvalidInput(f"{what}: {shown(value)} is not a number between 0 and {MAX_DURATION:.0f}")
+    return int(found) if found == int(found) else found
+
+
+def exit_codes(value: object, what: str) -> str:
+    """Check a list of exit codes, such as ``2,64-78``. Raises :class:`InvalidInput`."""
+    from queuectl.codes import parse  # few jobs name any
+
+    return parse(value, what)
 
 
 def working_directory(value: object, what: str = "cwd") -> str:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from queuectl import clock, files
 from queuectl.errors import InvalidInput, QueueError, shown
-from queuectl.model import retries
+from queuectl.model import number, retries
 
 
 class Settings(NamedTuple):
@@ -20,6 +20,7 @@ class Settings(NamedTuple):
     max_retries: int = 3
     backoff_base: float = 2
     backoff_max: float = 86_400
+    backoff_jitter: float = 0
     job_timeout: float = 0
     kill_grace: float = 5
     stop_timeout: float = 30
@@ -35,6 +36,7 @@ MEANINGS: Mapping[str, str] = {
     "max_retries": "retries after the first start, for jobs that name none",
     "backoff_base": "seconds until a retry: backoff_base ** attempts",
     "backoff_max": "longest delay before one retry",
+    "backoff_jitter": "by which share of it, 0 to 1, such a delay may be shorter or longer",
     "job_timeout": "how long a job may run, for jobs that name none; 0 = no limit",
     "kill_grace": "time between SIGTERM and SIGKILL of a job's processes",
     "stop_timeout": "how long a graceful stop waits for running jobs",
@@ -225,14 +227,14 @@ def _whole(value: object, key: str) -> int:
     return retries(value, key)
 
 
-def _number(value: object, key: str) -> float:
+def _share(value: object, key: str) -> float:
     try:
-        number = float(value) if isinstance(value, (int, float, str)) and not isinstance(value, bool) else math.nan
-    except (ValueError, OverflowError):
-        number = math.nan
-    if not 0 <= number <= clock.MAX_DURATION:
-        raise InvalidInput(f"{key}: {shown(value)} is not a number between 0 and {clock.MAX_DURATION:.0f}")
-    return _plain(number)
+        share = number(value, key)
+    except InvalidInput:
+        share = math.inf
+    if share > 1:
+        raise InvalidInput(f"{key}: {shown(value)} is not a number between 0 and 1")
+    return share
 
 
 def _duration(value: object, key: str) -> float:
@@ -262,8 +264,9 @@ _UNITS: Mapping[Callable[[object, str], float], Mapping[int, str]] = {
 
 _PARSERS: Mapping[str, Callable[[object, str], float]] = {
     "max_retries": _whole,
-    "backoff_base": _number,
+    "backoff_base": number,
     "backoff_max": _duration,
+    "backoff_jitter": _share,
     "job_timeout": _duration,
     "kill_grace": _duration,
     "stop_timeout": _duration,

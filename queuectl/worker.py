@@ -14,7 +14,7 @@ from queuectl.home import Home
 from queuectl.link import READY, WorkerLink
 from queuectl.model import Claim, Finished, Outcome
 from queuectl.pruning import Janitor
-from queuectl.retry import Verdict, judge
+from queuectl.retry import Verdict, fraction, verdict_on
 from queuectl.runner import ABANDON, CANCEL, Order, Runner, assignment
 from queuectl.settings import Live, Settings
 from queuectl.store.base import Store
@@ -44,6 +44,7 @@ class Worker:
         *,
         drain: bool = False,
         clock: Clock = SYSTEM_CLOCK,
+        draw: Callable[[], float] = fraction,
     ) -> None:
         self.name = name
         self._home = home
@@ -52,6 +53,7 @@ class Worker:
         self._link = link
         self._drain = drain
         self._clock = clock
+        self._draw = draw
         self._settings = settings
         wake.make_fifo(home.wake)  # unless somebody removed it, it is there
         self._wake = wake.open_fifo(home.wake)
@@ -143,7 +145,7 @@ class Worker:
 
         Then it is for a rescuer to record what our runner noted. Raises :class:`StoreError`.
         """
-        verdict = judge(outcome.kind, claim.attempts, claim.max_retries, settings.backoff_base, settings.backoff_max)
+        verdict = verdict_on(claim, outcome, settings, self._draw)
         ended_at = claim.started_at + round((self._clock.monotonic() - self._claimed_at) * SECOND)
         while True:
             stored = self._try("record", lambda: self._finish(claim, outcome, verdict, ended_at))

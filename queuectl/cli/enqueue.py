@@ -99,12 +99,13 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
         "queuectl enqueue --id backup --timeout 2h --max-retries 1 -- tar czf /tmp/etc.tar.gz /etc/hostname",
         "queuectl enqueue --delay 10m --env GREETING=hi --command 'echo $GREETING'",
         "queuectl enqueue --unique report --group reports --priority 5 --command 'sleep 1'",
+        "queuectl enqueue --no-retry-on 2,64-78 --backoff-base 1.5 -- curl --fail -O https://example.org/data.csv",
         """printf '%s\\n' '{"command": "true"}' '{"command": "sleep 1"}' | queuectl enqueue --job-file -""",
     ),
     after_help=(
         "A job file holds one JSON object, an array of them, or one object a line, with the keys id, command, "
-        "max_retries, delay, run_at, timeout, cwd, env, priority, group, after, after_any, unique, if_exists and batch. "
-        "It is accepted whole or not at all. Options given beside "
+        "max_retries, delay, run_at, timeout, cwd, env, priority, group, after, after_any, unique, if_exists, batch, "
+        "retry_on, no_retry_on and backoff_base. It is accepted whole or not at all. Options given beside "
         "--job-file hold for those of its jobs that do not name the key themselves.",
         "With --wait the exit code is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
         "could not be started, 143 when it was cancelled); for several jobs 0 when all completed, else 1.",
@@ -200,6 +201,24 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
     callback=_checked(model.job_id),
     help="A label for the jobs, which list, wait, cancel and retry take.",
 )
+@click.option(
+    "--retry-on",
+    metavar="CODES",
+    callback=_checked(model.exit_codes),
+    help="Of failures with an exit code, retry only these: 2,64-78.",
+)
+@click.option(
+    "--no-retry-on",
+    metavar="CODES",
+    callback=_checked(model.exit_codes),
+    help="Do not retry failures with these codes.",
+)
+@click.option(
+    "--backoff-base",
+    metavar="B",
+    callback=_checked(model.number),
+    help="Retry after B ** attempts seconds (default: the setting backoff_base).",
+)
 @click.option("--wait", is_flag=True, help="Block until the jobs have ended.")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGV...]")
 @pass_app
@@ -222,6 +241,9 @@ def cmd_enqueue(
     unique: str | None,
     if_exists: str | None,
     batch: str | None,
+    retry_on: str | None,
+    no_retry_on: str | None,
+    backoff_base: float | None,
     wait: bool,
     argv: Sequence[str],
 ) -> int:
@@ -247,6 +269,9 @@ def cmd_enqueue(
         "unique": unique,
         "if_exists": if_exists,
         "batch": batch,
+        "retry_on": retry_on,
+        "no_retry_on": no_retry_on,
+        "backoff_base": backoff_base,
     }
     queue = app.queue()
     if job_file is not None:

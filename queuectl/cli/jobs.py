@@ -130,6 +130,9 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str,
         ("after any end", ", ".join(f"{each.id} ({each.state})" for each in needs if each.however)),
         ("attempts", f"{job.attempts} of at most {job.max_retries + 1}"),
         ("batch", job.batch),
+        ("retry on", _codes(job.retry_on)),
+        ("no retry on", _codes(job.no_retry_on)),
+        ("backoff base", None if job.backoff_base is None else f"{job.backoff_base:g}"),
         ("timeout", _timeout(queue, job)),
         ("created", _moment(job.created_at)),
         ("next start", f"{_moment(job.next_run_at)} ({when(job, now)})" if job.next_run_at else None),
@@ -148,6 +151,10 @@ def _state(queue: Queue, job: Job) -> str:
     if not job.reason:
         return job.state
     return f"{job.state}, after: {job.reason}" if job.state == PENDING else f"{job.state}: {job.reason}"
+
+
+def _codes(codes: str | None) -> str | None:
+    return None if codes is None else f"exit code {codes}"
 
 
 def _timeout(queue: Queue, job: Job) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from queuectl.clock import iso
 from queuectl.errors import StoreError
-from queuectl.model import ENDED, PENDING, Attempt, Claim, Job, Slot
+from queuectl.model import ANY_FAILURE, ENDED, PENDING, Attempt, Claim, Job, RetryPolicy, Slot
 
 if TYPE_CHECKING:
     from queuectl.schedule import Schedule
@@ -63,6 +63,7 @@ def job_from(row: sqlite3.Row) -> Job:
         held=bool(row["held"]),
         blockers=row["blockers"],
         batch=row["batch"],
+        **policy_of(row)._asdict(),
     )
 
 
@@ -81,6 +82,7 @@ def claim_from(row: sqlite3.Row) -> Claim:
         timeout=row["timeout"],
         worker=row["worker"],
         started_at=row["started_at"],
+        policy=policy_of(row),
     )
 
 
@@ -149,6 +151,22 @@ def schedule_from(row: sqlite3.Row) -> Schedule:
 def slot_from(row: sqlite3.Row) -> Slot:
     """The name and the next slot of a schedule."""
     return Slot(row["name"], _time(row["next_slot"]))
+
+
+def policy_of(row: sqlite3.Row) -> RetryPolicy:
+    """What a row of ``jobs`` says about retries."""
+    return RetryPolicy(**_parsed(row["retry_policy"])) if row["retry_policy"] else ANY_FAILURE
+
+
+def policy_text(policy: RetryPolicy) -> str:
+    """As :func:`policy_of` reads it."""
+    return _json({name: value for name, value in policy._asdict().items() if value is not None})
+
+
+def _json(value: object) -> str:
+    import json
+
+    return json.dumps(value)
 
 
 def _parsed(text: str) -> Any:

@@ -12,6 +12,7 @@ from queuectl import clock
 from queuectl.errors import Conflict, JobExists, NoSuchBatch, NoSuchGroup, NoSuchJob
 from queuectl.home import Home
 from queuectl.model import (
+    ANY_FAILURE,
     CANCELLED,
     DEFAULT_GROUP,
     PENDING,
@@ -30,6 +31,7 @@ from queuectl.model import (
     NewJob,
     Outcome,
     Overview,
+    RetryPolicy,
     Stopped,
     is_job_id,
 )
@@ -43,6 +45,7 @@ from queuectl.store.rows import (
     attempt_from,
     claim_from,
     job_from,
+    policy_text,
     running_attempt,
     slot_from,
 )
@@ -425,6 +428,7 @@ class SQLiteStore:
             "outcome": outcome.kind,
             "leftover": _json(outcome.leftover) if outcome.leftover else None,
             "state": verdict.state,
+            "verdict": verdict.reason,
             "refund": 0 if verdict.charged else 1,
             "ended_at": ended_at,
             "now": now,
@@ -660,7 +664,7 @@ def _json(value: object) -> str:
 @cache
 def _add(rows: int) -> str:
     """The statement that adds so many jobs."""
-    return queries.load()["add"].replace("ROWS", ", ".join([f"(?{', ?' * 12})"] * rows))
+    return queries.load()["add"].replace("ROWS", ", ".join([f"(?{', ?' * 13})"] * rows))
 
 
 def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
@@ -677,7 +681,13 @@ def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
         job.group,
         job.unique,
         job.batch,
+        _retry_policy(job),
     )
+
+
+def _retry_policy(job: NewJob) -> str | None:
+    policy = job.retry_on, job.no_retry_on, job.backoff_base
+    return None if policy == ANY_FAILURE else policy_text(RetryPolicy(*policy))
 
 
 def _waiting(verdict: Verdict, now: int) -> dict[str, int | None]:

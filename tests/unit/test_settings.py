@@ -18,10 +18,12 @@ from queuectl import InvalidInput, Queue, QueueError, Settings, StoreError, sett
 from queuectl.settings import KEYS, Live, change, known_key, load, parse
 
 PATH = "queuectl_config.json"
+DIFFERENT = {key: 1 / number if key == "backoff_jitter" else number for number, key in enumerate(KEYS, 11)}
+"""A value for each setting, of which no two are the same."""
 
 
 def test_the_defaults(place: Path) -> None:
-    assert load(PATH) == Settings(3, 2, 86_400, 0, 5, 30, 1 << 30, 30)
+    assert load(PATH) == Settings(3, 2, 86_400, 0, 0, 5, 30, 1 << 30, 30)
     assert set(settings.MEANINGS) == set(KEYS)
     assert not os.path.exists(PATH)
 
@@ -36,6 +38,8 @@ def test_the_defaults(place: Path) -> None:
         ("backoff_base", "2", 2),
         ("backoff_base", 0, 0),
         ("backoff_max", "1h", 3600),
+        ("backoff_jitter", "0.25", 0.25),
+        ("backoff_jitter", 1, 1),
         ("job_timeout", "0", 0),
         ("kill_grace", "0.5", 0.5),
         ("stop_timeout", "2m", 120),
@@ -58,6 +62,7 @@ def test_values(key: str, value: object, expected: float) -> None:
     [
         *(("max_retries", value) for value in ("-1", "1.5", "x", "", True, 1.0, None, [], "1" * 31, 10**10, 10**5000)),
         *(("backoff_base", value) for value in ("-1", "x", "", True, None, "nan", "inf", 1e400, [], 10**400, 4e9)),
+        *(("backoff_jitter", value) for value in ("-0.1", "1.01", "x", True, None, "nan", [], 10**400)),
         *((key, value) for key in ("backoff_max", "job_timeout", "kill_grace") for value in ("-1", "x", True, 1e400)),
         *(
             ("log_max_bytes", value)
@@ -124,9 +129,9 @@ def test_changes_are_kept_and_taken_back(place: Path) -> None:
 
 
 def test_every_setting_survives_its_way_through_the_file(place: Path) -> None:
-    for number, key in enumerate(KEYS, 11):
-        assert getattr(change(PATH, key, parse(key, str(number))), key) == number
-    assert load(PATH) == Settings(*range(11, 11 + len(KEYS)))
+    for key, value in DIFFERENT.items():
+        assert getattr(change(PATH, key, parse(key, str(value))), key) == value
+    assert load(PATH) == Settings(**DIFFERENT)  # type: ignore[arg-type]
 
 
 BROKEN: dict[str, Any] = {
@@ -250,9 +255,8 @@ def test_the_queue_s_own_way_to_change_a_setting(queue: Queue) -> None:
 
 
 def test_changes_at_once_all_count(queue: Queue) -> None:
-    children = [lambda key=key, number=number: queue.change_setting(key, number) for number, key in enumerate(KEYS, 11)]
-    in_threads(*children)
-    assert queue.settings == Settings(*range(11, 11 + len(KEYS)))
+    in_threads(*(lambda key=key, value=value: queue.change_setting(key, value) for key, value in DIFFERENT.items()))
+    assert queue.settings == Settings(**DIFFERENT)  # type: ignore[arg-type]
 
 
 def test_a_queue_that_is_gone_gets_no_settings(queue: Queue) -> None:
