@@ -117,6 +117,7 @@ class Queue:
         retry_on: str | int | Sequence[int | str] | None = None,
         no_retry_on: str | int | Sequence[int | str] | None = None,
         backoff_base: float | None = None,
+        export: str | Sequence[str] | None = None,
     ) -> Job:
         """Add one job and return it.
 
@@ -126,8 +127,9 @@ class Queue:
         ``unique`` waits or runs, ``if_exists`` tells what happens: ``return`` (default) returns that one,
         ``reject`` raises ``Conflict``, ``replace`` cancels it, if it waits. ``batch`` is a label that any number
         of jobs may have. With ``retry_on`` only failures with these exit codes (such as ``2,64-78``) are
-        retried, and none with those in ``no_retry_on``; ``backoff_base`` takes the place of the setting. Raises ``InvalidInput``,
-        ``NoSuchJob`` for one to wait for, and ``Conflict`` when the id exists.
+        retried, and none with those in ``no_retry_on``; ``backoff_base`` takes the place of the setting.
+        ``export`` names variables of this process (or ``ALL``) that the job takes along; nobody is shown their
+        values. Raises ``InvalidInput``, ``NoSuchJob`` for one to wait for, and ``Conflict`` when the id exists.
         """
         fields = {
             "id": id,
@@ -148,6 +150,7 @@ class Queue:
             "retry_on": retry_on,
             "no_retry_on": no_retry_on,
             "backoff_base": backoff_base,
+            "export": export,
         }
         return self.enqueue_many([fields])[0]
 

@@ -8,6 +8,7 @@ off as text, a named tuple compiles when it is made.
 import math
 import os
 import re
+import sys
 from collections.abc import Collection, Iterator, Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -45,6 +46,11 @@ MAX_PRIORITY: Final = 1_000_000_000
 MAX_KEY_BYTES: Final = 512
 MAX_COMMAND_BYTES: Final = 128 * 1024 - 1
 """The longest argument that Linux passes to a program, less its terminating NUL (execve(2))."""
+MAX_START_BYTES: Final = ((2 if sys.platform == "linux" else 1) << 20) - (256 << 10)
+"""A program's arguments and variables together, as the usual limit of the stack allows (execve(2)); less what the
+workers' own variables, and what a shell adds for the programs that it starts, may take."""
+_BYTES_EACH: Final = 10
+"""What a variable takes besides its name and value: the sign between them, a NUL, and a pointer."""
 MAX_RETRIES_LIMIT: Final = 1_000_000_000
 _JOB_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
@@ -81,6 +87,7 @@ class NewJob(NamedTuple):
     retry_on: str | None = None
     no_retry_on: str | None = None
     backoff_base: float | None = None
+    export: Mapping[str, str] = _NO_VARIABLES
 
 
 class Added(Collection[str]):
@@ -141,6 +148,8 @@ class Job(NamedTuple):
     retry_on: str | None = None
     no_retry_on: str | None = None
     backoff_base: float | None = None
+    export: tuple[str, ...] = ()
+    """The names of the variables that it took along from where it was enqueued. Their values are for the job alone."""
 
     @property
     def ended(self) -> bool:
@@ -149,7 +158,7 @@ class Job(NamedTuple):
 
     def as_dict(self) -> dict[str, Any]:
         """The job as JSON shows it."""
-        return {**self._asdict(), "env": dict(self.env)}
+        return {**self._asdict(), "env": dict(self.env), "export": list(self.export)}
 
 
 class GroupState(NamedTuple):
@@ -317,15 +326,20 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
     delay = seconds(given["delay"], "delay") if "delay" in given else None
     if delay is not None and run_at is not None:
         raise InvalidInput("delay and run_at exclude each other: give one of them")
+    env = environment(given["env"]) if "env" in given else _NO_VARIABLES
+    export = exported(given["export"]) if "export" in given else _NO_VARIABLES
+    command = command_line(given.get("command"))
+    if env or export:
+        _check_size(command, {**export, **env})
     return NewJob(
-        command_line(given.get("command")),
+        command,
         working_directory(given.get("cwd")),
         job_id(given["id"]) if "id" in given else None,
         retries(given["max_retries"]) if "max_retries" in given else None,
         delay,
         run_at,
         seconds(given["timeout"], "timeout") if "timeout" in given else None,
-        environment(given["env"]) if "env" in given else _NO_VARIABLES,
+        env,
         priority(given["priority"]) if "priority" in given else 0,
         group_name(given["group"]) if "group" in given else DEFAULT_GROUP,
         unique_key(given["unique"]) if "unique" in given else None,
@@ -336,6 +350,7 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
         exit_codes(given["retry_on"], "retry_on") if "retry_on" in given else None,
         exit_codes(given["no_retry_on"], "no_retry_on") if "no_retry_on" in given else None,
         number(given["backoff_base"], "backoff_base") if "backoff_base" in given else None,
+        export,
     )
 
 
@@ -352,7 +367,7 @@ def changes(fields: Mapping[str, Any]) -> dict[str, Any]:
 _FRESH_KEYS = ("state", "attempts", "created_at", "updated_at", "next_run_at")
 _OWN_KEYS = ("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd", "env")
 _RETRY_KEYS = ("retry_on", "no_retry_on", "backoff_base")
-_MORE_KEYS = ("priority", "group", "unique", "if_exists", "after", "after_any", "batch", *_RETRY_KEYS)
+_MORE_KEYS = ("priority", "group", "unique", "if_exists", "after", "after_any", "batch", *_RETRY_KEYS, "export")
 _JOB_KEYS = frozenset((*_OWN_KEYS, *_MORE_KEYS, *_FRESH_KEYS))
 
 
@@ -497,6 +512,24 @@ def environment(value: object, what: str = "env") -> dict[str, str]:
         if len(entry.encode()) > MAX_COMMAND_BYTES:
             raise InvalidInput(f"{what}: {name:.40} has more than {MAX_COMMAND_BYTES} bytes")
     return dict(value)
+
+
+def exported(value: object, what: str = "export") -> dict[str, str]:
+    """The variables of this process that a job is to take along: names, or ``ALL``. Raises :class:`InvalidInput`."""
+    from queuectl.exports import taken  # few jobs take any
+
+    return environment(taken(value, what, os.environb), what)
+
+
+def _check_size(command: str, variables: Mapping[str, str]) -> None:
+    """Refuse what no program could be started with."""
+    size = len(command.encode()) + sum(
+        len(name.encode()) + len(value.encode()) + _BYTES_EACH for name, value in variables.items()
+    )
+    if size > MAX_START_BYTES:
+        raise InvalidInput(
+            f"the command and its variables have {size} bytes, more than the {MAX_START_BYTES} that a program can be passed"
+        )
 
 
 def _check_fresh(given: Mapping[str, Any]) -> None:

@@ -83,6 +83,13 @@ def _variables(
     return model.environment(dict(each.split("=", 1) for each in assignments), "--env") or None
 
 
+def _export(context: click.Context, parameter: click.Parameter, names: Sequence[str]) -> str | None:
+    text = ",".join(names)
+    if names:
+        model.exported(text, "--export")
+    return text or None
+
+
 def _once(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> str | None:
     """One value; a second would otherwise silently take the place of the first."""
     if len(values) > 1:
@@ -104,8 +111,8 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
     ),
     after_help=(
         "A job file holds one JSON object, an array of them, or one object a line, with the keys id, command, "
-        "max_retries, delay, run_at, timeout, cwd, env, priority, group, after, after_any, unique, if_exists, batch, "
-        "retry_on, no_retry_on and backoff_base. It is accepted whole or not at all. Options given beside "
+        "max_retries, delay, run_at, timeout, cwd, env, export, priority, group, after, after_any, unique, if_exists, "
+        "batch, retry_on, no_retry_on and backoff_base. It is accepted whole or not at all. Options given beside "
         "--job-file hold for those of its jobs that do not name the key themselves.",
         "With --wait the exit code is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
         "could not be started, 143 when it was cancelled); for several jobs 0 when all completed, else 1.",
@@ -219,6 +226,13 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
     callback=_checked(model.number),
     help="Retry after B ** attempts seconds (default: the setting backoff_base).",
 )
+@click.option(
+    "--export",
+    metavar="NAME[,NAME...]",
+    multiple=True,
+    callback=_export,
+    help="Variables of this shell for the job to take along, or ALL of them; show hides their values.",
+)
 @click.option("--wait", is_flag=True, help="Block until the jobs have ended.")
 @click.argument("argv", nargs=-1, type=click.UNPROCESSED, metavar="[-- ARGV...]")
 @pass_app
@@ -244,6 +258,7 @@ def cmd_enqueue(
     retry_on: str | None,
     no_retry_on: str | None,
     backoff_base: float | None,
+    export: str | None,
     wait: bool,
     argv: Sequence[str],
 ) -> int:
@@ -272,6 +287,7 @@ def cmd_enqueue(
         "retry_on": retry_on,
         "no_retry_on": no_retry_on,
         "backoff_base": backoff_base,
+        "export": export,
     }
     queue = app.queue()
     if job_file is not None:

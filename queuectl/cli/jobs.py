@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
@@ -122,7 +122,7 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str,
         ("state", _state(queue, job)),
         ("command", job.command),
         ("directory", job.cwd),
-        ("environment", "\n".join(f"{name}={value}" for name, value in job.env.items())),
+        ("environment", "\n".join(_variables(job))),
         ("priority", str(job.priority) if job.priority else None),
         ("group", job.group if job.group != DEFAULT_GROUP else None),
         ("unique key", job.unique),
@@ -151,6 +151,11 @@ def _state(queue: Queue, job: Job) -> str:
     if not job.reason:
         return job.state
     return f"{job.state}, after: {job.reason}" if job.state == PENDING else f"{job.state}: {job.reason}"
+
+
+def _variables(job: Job) -> Iterator[str]:
+    yield from (f"{name}={value}" for name, value in job.env.items())
+    yield from (f"{name} (hidden)" for name in job.export if name not in job.env)
 
 
 def _codes(codes: str | None) -> str | None:

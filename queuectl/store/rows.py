@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +37,7 @@ def _checked(build: Callable[[sqlite3.Row], T]) -> Callable[[sqlite3.Row], T]:
 def job_from(row: sqlite3.Row) -> Job:
     """A row of ``jobs`` as a job."""
     state = row["state"]
+    env, export = variables_of(row)
     return Job(
         id=row["id"],
         command=row["command"],
@@ -48,7 +49,7 @@ def job_from(row: sqlite3.Row) -> Job:
         next_run_at=iso(row["next_run_at"]),
         timeout=row["timeout"],
         cwd=row["cwd"],
-        env=_parsed(row["env"]) if row["env"] else {},
+        env=env,
         worker=row["worker"],
         started_at=None if state == PENDING else iso(row["started_at"]),
         ended_at=iso(row["ended_at"]) if state in ENDED else None,
@@ -64,12 +65,14 @@ def job_from(row: sqlite3.Row) -> Job:
         blockers=row["blockers"],
         batch=row["batch"],
         **policy_of(row)._asdict(),
+        export=tuple(export),
     )
 
 
 @_checked
 def claim_from(row: sqlite3.Row) -> Claim:
     """A row of ``jobs`` that was just claimed, or is held, as its claim."""
+    env, export = variables_of(row)
     return Claim(
         seq=row["seq"],
         id=row["id"],
@@ -78,7 +81,7 @@ def claim_from(row: sqlite3.Row) -> Claim:
         max_retries=row["max_retries"],
         command=row["command"],
         cwd=row["cwd"],
-        env=_parsed(row["env"]) if row["env"] else {},
+        env={**export, **env} if export else env,
         timeout=row["timeout"],
         worker=row["worker"],
         started_at=row["started_at"],
@@ -151,6 +154,21 @@ def schedule_from(row: sqlite3.Row) -> Schedule:
 def slot_from(row: sqlite3.Row) -> Slot:
     """The name and the next slot of a schedule."""
     return Slot(row["name"], _time(row["next_slot"]))
+
+
+def variables_of(row: sqlite3.Row) -> tuple[dict[str, str], dict[str, str]]:
+    """The variables that a row of ``jobs`` names, and those that it took along."""
+    found = _parsed(row["env"]) if row["env"] else {}
+    # An object; a pair of objects where any were taken along.
+    env, export = found if isinstance(found, list) else (found, {})
+    return env, export
+
+
+def variables_text(env: Mapping[str, str], export: Mapping[str, str]) -> str | None:
+    """As :func:`variables_of` reads them; None where there are none."""
+    if export:
+        return _json([dict(env), dict(export)])
+    return _json(dict(env)) if env else None
 
 
 def policy_of(row: sqlite3.Row) -> RetryPolicy:

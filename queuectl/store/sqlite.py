@@ -48,6 +48,7 @@ from queuectl.store.rows import (
     policy_text,
     running_attempt,
     slot_from,
+    variables_text,
 )
 
 if TYPE_CHECKING:
@@ -672,7 +673,7 @@ def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
         job.id,
         job.command,
         job.cwd,
-        _json(dict(job.env)) if job.env else None,
+        variables_text(job.env, job.export) if job.env or job.export else None,
         job.timeout,
         max_retries if job.max_retries is None else job.max_retries,
         round(job.delay * clock.SECOND) if job.delay else None,
