@@ -360,7 +360,7 @@ _NAMES: Mapping[str, Values] = {
 }
 """What the metavar NAME means to a command."""
 
-FREE = frozenset({"", "ARGV", "D", "EXPRESSION", "K", "K=V", "N", "NAME", "TEXT", "TIME", "VALUE"})
+FREE = frozenset({"", "ARGV", "B", "CODES", "D", "EXPRESSION", "K", "K=V", "N", "NAME", "TEXT", "TIME", "VALUE"})
 """What nobody but the user can know, by metavar."""
 
 KNOWN = FREE | _BY_METAVAR.keys()

@@ -45,9 +45,11 @@ from queuectl.store.rows import (
     attempt_from,
     claim_from,
     job_from,
+    policy_of,
     policy_text,
     running_attempt,
     slot_from,
+    variables_of,
     variables_text,
 )
 
@@ -58,7 +60,7 @@ if TYPE_CHECKING:
 
 WHOLE_QUEUE = ""
 """The name of the group whose pause is that of all jobs."""
-_EDITED = ("command", "cwd", "env", "timeout", "max_retries", "priority", "group_name", "unique_key")
+_EDITED = ("command", "cwd", "timeout", "max_retries", "priority", "group_name", "unique_key", "batch")
 _EDITED_AS = {"group": "group_name", "unique": "unique_key"}
 _NEEDS = frozenset(("after", "after_any"))
 """The fields of a job that a user may change while it waits, and its columns that have other names."""
@@ -460,8 +462,10 @@ class SQLiteStore:
                 raise Conflict(f"job {job_id} is {row['state']}: only a waiting job can be edited")
             values = {key: row[key] for key in (*_EDITED, "seq", "due", "next_run_at")} | {"now": now}
             values |= {_EDITED_AS.get(key, key): value for key, value in changes.items() if key not in _NEEDS}
-            if changes.get("env") is not None:
-                values["env"] = _json(changes["env"])
+            env, export = variables_of(row)
+            values["env"] = variables_text(changes.get("env", env), changes.get("export", export))
+            policy = policy_of(row)._replace(**{key: changes[key] for key in RetryPolicy._fields if key in changes})
+            values["retry_policy"] = None if policy == ANY_FAILURE else policy_text(policy)
             if "starts_at" in changes:
                 values |= {"due": max(now, changes["starts_at"]), "next_run_at": changes["starts_at"]}
             try:

@@ -34,7 +34,7 @@ def test_commands_with_what_they_say_of_themselves(bench: Bench) -> None:
 
 
 def test_options_that_are_not_there_yet(bench: Bench) -> None:
-    assert complete("list", "--") == ["--state", "--limit", "--json", "--db", "--help"]
+    assert complete("list", "--") == ["--state", "--limit", "--batch", "--json", "--db", "--help"]
     assert complete("list", "--limit", "5", "--json", "--l") == []
     assert "-h" in complete("list", "-")
     assert complete("logs", "-n", "5", "--li") == []

@@ -145,6 +145,18 @@ def test_edit_changes_what_is_named_and_nothing_else(bench: Bench) -> None:
     assert (changed["max_retries"], changed["cwd"], changed["env"], changed["unique"]) == (0, "/", {"B": "2"}, "k")
 
 
+def test_edit_of_what_else_enqueue_sets(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEN", "along")
+    job_id = enqueue(bench, "--env", "A=1", "--retry-on", "1")
+    more = ("--batch", "b", "--no-retry-on", "64-78", "--backoff-base", "1.5", "--export", "TAKEN")
+    assert bench.run("edit", job_id, *more).code == 0
+    job = bench.queue.get(job_id)
+    assert (job.batch, job.retry_on, job.no_retry_on, job.backoff_base) == ("b", "1", "64-78", 1.5)
+    claimed = bench.store.claim("w", 2**52)
+    assert claimed is not None
+    assert (claimed.env["A"], claimed.env["TAKEN"]) == ("1", "along")
+
+
 def test_edit_of_needs(bench: Bench) -> None:
     first = enqueue(bench)
     job_id = enqueue(bench, "--after", first)

@@ -57,4 +57,4 @@ def test_a_cancel_that_was_confirmed_wins_over_the_verdict(store: Store) -> None
     store.cancel(["a"], T0)
     outcome = Outcome("failed", 64, reason="exit code 64")
     store.finish(claimed, outcome, verdict_on(claimed, outcome, DEFAULTS), T0, after(1))
-    assert (store.get("a").state, store.get("a").reason) == ("cancelled", "exit code 64")
+    assert (store.get("a").state, store.get("a").reason) == ("cancelled", "cancelled while it ran")

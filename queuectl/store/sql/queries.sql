@@ -444,7 +444,8 @@ SELECT count(*) FROM (
 -- A job is off its lane until it is let go again, on the one that it belongs to now.
 UPDATE jobs
 SET command = :command, cwd = :cwd, env = :env, timeout = :timeout, max_retries = :max_retries, priority = :priority,
-    group_name = :group_name, unique_key = :unique_key, due = :due, next_run_at = :next_run_at,
+    group_name = :group_name, unique_key = :unique_key, batch = :batch, retry_policy = :retry_policy,
+    due = :due, next_run_at = :next_run_at,
     lane = 3, placed = 0, updated_at = :now
 WHERE seq = :seq AND +state = 'pending';
 
