@@ -59,6 +59,40 @@ def read_jobs(path: str) -> Iterator[Entry]:
                     yield Entry(_parse(line, shown, number), "line", number)
 
 
+def read_values(path: str, separator: bytes = b"\n") -> Iterator[str]:
+    """What separators end in a file (``-`` is standard input): its lines, or with NUL what ``find -print0`` writes.
+
+    What follows the last one counts, unless it is empty. All is read as it is asked for. Raises
+    :class:`InvalidInput` for what is not UTF-8 text, or longer than any command.
+    """
+    shown = shown_path(path)
+    unit = "line" if separator == b"\n" else "value"
+    number = 0
+    rest = b""
+    with _opened(path) as file:
+        while chunk := file.read(_CHUNK):
+            *values, rest = (rest + chunk).split(separator)
+            for value in values:
+                number += 1
+                yield _value(value, f"{shown}, {unit} {number}")
+            if len(rest) > MAX_COMMAND_BYTES:
+                # An endless device would never come to an end.
+                _value(rest, f"{shown}, {unit} {number + 1}")
+    if rest:
+        yield _value(rest, f"{shown}, {unit} {number + 1}")
+
+
+def _value(content: bytes, place: str) -> str:
+    if b"\0" in content:
+        raise InvalidInput(f"{place}: is binary (it holds a NUL byte; -0 is for values that NUL bytes separate)")
+    if len(content) > MAX_COMMAND_BYTES:
+        raise InvalidInput(f"{place}: has more than the {MAX_COMMAND_BYTES} bytes that a shell can be passed")
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise InvalidInput(f"{place}: is not UTF-8 text") from error
+
+
 def read_command(path: str) -> str:
     """The command in a file (``-`` is standard input), without the line end that closes it."""
     shown = shown_path(path)

@@ -107,6 +107,9 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
         "queuectl enqueue --delay 10m --env GREETING=hi --command 'echo $GREETING'",
         "queuectl enqueue --unique report --group reports --priority 5 --command 'sleep 1'",
         "queuectl enqueue --no-retry-on 2,64-78 --backoff-base 1.5 -- curl --fail -O https://example.org/data.csv",
+        "ls *.jpg | queuectl enqueue --batch thumbs --each -- convert {} -resize 200x {.}.png",
+        "find . -name '*.log' -print0 | queuectl enqueue --each - -0 --command 'gzip -c {} > {}.gz && rm {}'",
+        "seq 3 > sizes; printf '%s\\n' a b > names; queuectl enqueue --each names --each sizes -- echo {1} {2}",
         """printf '%s\\n' '{"command": "true"}' '{"command": "sleep 1"}' | queuectl enqueue --job-file -""",
     ),
     after_help=(
@@ -114,6 +117,10 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
         "max_retries, delay, run_at, timeout, cwd, env, export, priority, group, after, after_any, unique, if_exists, "
         "batch, retry_on, no_retry_on and backoff_base. It is accepted whole or not at all. Options given beside "
         "--job-file hold for those of its jobs that do not name the key themselves.",
+        "With --each, the command is repeated for each line: {} is the line, {.} the line without its extension, {/} its base name, "
+        "{//} its directory, {/.} its base name without extension, {#} the number of the job, and of several inputs {1}, {2.} and so on. "
+        "A command without any gets the line as its last word. Each value is quoted, so that no shell takes it for code: "
+        "these must stand outside of quotes. No line is nothing to do. All other options hold for each job.",
         "With --wait the exit code is the job's own (128+N for signal N, 124 for its timeout, 125 when it crashed or "
         "could not be started, 143 when it was cancelled); for several jobs 0 when all completed, else 1.",
     ),
@@ -136,6 +143,15 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
 @click.option(
     "--job-file", multiple=True, callback=_once, metavar="FILE", help="Read jobs, as JSON, from a file; - is stdin."
 )
+@click.option(
+    "--each",
+    is_flag=False,
+    flag_value=_STDIN,
+    multiple=True,
+    metavar="[FILE]",
+    help="A job for each line of a file, or of stdin; {} in the command is the line. Several: each with each.",
+)
+@click.option("-0", "--null", "nul", is_flag=True, help="With --each: NUL bytes, not line ends, separate the values.")
 @click.option(
     "--id", "given_id", metavar="ID", callback=_checked(model.job_id), help="The job's id (default: a number is given)."
 )
@@ -241,6 +257,8 @@ def cmd_enqueue(
     command: str | None,
     command_file: str | None,
     job_file: str | None,
+    each: Sequence[str],
+    nul: bool,
     given_id: str | None,
     max_retries: int | None,
     delay: float | None,
@@ -289,18 +307,27 @@ def cmd_enqueue(
         "backoff_base": backoff_base,
         "export": export,
     }
+    if given_id is not None and each:
+        raise click.UsageError("--id names one job, and --each may make many: leave it out, and give them a --batch")
+    if nul and not each:
+        raise click.UsageError("-0 tells what separates the values of --each: give that, too")
     queue = app.queue()
-    if job_file is not None:
+    one = job_file is None and not each
+    if each:
+        if job_file is not None:
+            raise click.UsageError("--each and --job-file exclude each other: give one of them")
+        ids: Collection[str] = _add_sweep(queue, each, nul, (command, command_file, argv), options)
+    elif job_file is not None:
         _say_that_stdin_is_read(job_file)
-        ids: Collection[str] = _add_file(queue, job_file, options)
+        ids = _add_file(queue, job_file, options)
     else:
         line = command_line(command, command_file, argv)
         output.probe()
         ids = queue.add_many([{**options, "id": given_id, "command": line}])
     if not wait:
-        _print(queue, ids, one=job_file is None, as_json=app.json)
+        _print(queue, ids, one=one, as_json=app.json)
         return 0
-    return _wait(queue, ids, one=job_file is None, as_json=app.json)
+    return _wait(queue, ids, one=one, as_json=app.json)
 
 
 def _check_one_source(command: str | None, command_file: str | None, job_file: str | None, argv: Sequence[str]) -> None:
@@ -338,6 +365,26 @@ def command_line(command: str | None, command_file: str | None, argv: Sequence[s
 def _say_that_stdin_is_read(path: str) -> None:
     if path == _STDIN and sys.stdin is not None and sys.stdin.isatty():
         output.note("reading from the terminal; end with Ctrl-D")
+
+
+def _add_sweep(
+    queue: Queue,
+    paths: Sequence[str],
+    nul: bool,
+    source: tuple[str | None, str | None, Sequence[str]],
+    options: Mapping[str, Any],
+) -> Collection[str]:
+    from queuectl.cli import sweeping
+
+    command, command_file, argv = source
+    sweeping.check_inputs(paths, command_file)
+    text = command_line(*source)
+    for path in paths:
+        _say_that_stdin_is_read(path)
+    what = "--command" if command is not None else command_file or ""
+    repeated = sweeping.template_of(text, argv, len(paths), what)
+    like = model.new_job({**options, "command": text})
+    return queue.add_checked(sweeping.jobs(paths, repeated, like, separator=b"\0" if nul else b"\n"))
 
 
 def _add_file(queue: Queue, path: str, options: Mapping[str, Any]) -> Collection[str]:

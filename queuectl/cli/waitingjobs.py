@@ -12,7 +12,7 @@ from queuectl.cli.base import App, Command, command, pass_app
 from queuectl.cli.enqueue import cmd_enqueue, command_line
 from queuectl.cli.jobs import report
 
-_NOT_EDITED = {"job_file", "given_id", "wait", "argv", "if_exists"}
+_NOT_EDITED = {"job_file", "each", "nul", "given_id", "wait", "argv", "if_exists"}
 
 
 @command(
