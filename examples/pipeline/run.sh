@@ -38,9 +38,18 @@ run queuectl edit pack-page-042 --command "gzip -nkf '$PWD/out/page-042.sorted'"
 run queuectl resume pack
 run queuectl wait
 
-say "all is done"
-run queuectl status
-run queuectl worker-stop
-test "$(queuectl list --state completed | tail -n +2 | wc -l)" -eq 900
+say "all is done (at a terminal, queuectl watch shows it while it happens)"
+run queuectl watch
+test "$(queuectl list --state completed --json | grep -c '"id"')" -eq 900
 test "$(ls out/*.gz | wc -l)" -eq 300
+
+say "from now on every night"
+run queuectl cron add nightly '30 2 * * *' --command "sh '$here/jobs.sh' '$PWD/in' '$PWD/out' | queuectl enqueue --job-file -"
+run queuectl cron list
+
+say "what is done can go, logs and all"
+run queuectl prune --older-than 0 --dry-run
+run queuectl prune --older-than 0
+run queuectl worker-stop
+test "$(queuectl list --json)" = "[]"
 say "900 jobs completed, 300 files packed and checked, nothing left running"
