@@ -307,18 +307,20 @@ def cmd_enqueue(
         "backoff_base": backoff_base,
         "export": export,
     }
-    if given_id is not None and each:
-        raise click.UsageError("--id names one job, and --each may make many: leave it out, and give them a --batch")
     if nul and not each:
         raise click.UsageError("-0 tells what separates the values of --each: give that, too")
     queue = app.queue()
     one = job_file is None and not each
     if each:
+        from queuectl.cli import sweeping
+
+        if given_id is not None or unique is not None:
+            raise click.UsageError("--id and --unique name one job, and --each may make many: leave them out")
         if job_file is not None:
             raise click.UsageError("--each and --job-file exclude each other: give one of them")
-        ids: Collection[str] = _add_sweep(queue, each, nul, (command, command_file, argv), options)
+        ids: Collection[str] = sweeping.add(queue, each, nul, (command, command_file, argv), options)
     elif job_file is not None:
-        _say_that_stdin_is_read(job_file)
+        say_that_stdin_is_read(job_file)
         ids = _add_file(queue, job_file, options)
     else:
         line = command_line(command, command_file, argv)
@@ -351,7 +353,7 @@ def command_line(command: str | None, command_file: str | None, argv: Sequence[s
     if command is not None:
         return model.command_line(command, "--command")
     if command_file is not None:
-        _say_that_stdin_is_read(command_file)
+        say_that_stdin_is_read(command_file)
         from queuectl.jobfile import read_command
 
         return read_command(command_file)
@@ -362,29 +364,9 @@ def command_line(command: str | None, command_file: str | None, argv: Sequence[s
     return model.command_line(shlex.join(argv), "the command after --")
 
 
-def _say_that_stdin_is_read(path: str) -> None:
+def say_that_stdin_is_read(path: str) -> None:
     if path == _STDIN and sys.stdin is not None and sys.stdin.isatty():
         output.note("reading from the terminal; end with Ctrl-D")
-
-
-def _add_sweep(
-    queue: Queue,
-    paths: Sequence[str],
-    nul: bool,
-    source: tuple[str | None, str | None, Sequence[str]],
-    options: Mapping[str, Any],
-) -> Collection[str]:
-    from queuectl.cli import sweeping
-
-    command, command_file, argv = source
-    sweeping.check_inputs(paths, command_file)
-    text = command_line(*source)
-    for path in paths:
-        _say_that_stdin_is_read(path)
-    what = "--command" if command is not None else command_file or ""
-    repeated = sweeping.template_of(text, argv, len(paths), what)
-    like = model.new_job({**options, "command": text})
-    return queue.add_checked(sweeping.jobs(paths, repeated, like, separator=b"\0" if nul else b"\n"))
 
 
 def _add_file(queue: Queue, path: str, options: Mapping[str, Any]) -> Collection[str]:

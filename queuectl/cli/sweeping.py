@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from queuectl import model, template
 from queuectl.cli import output
+from queuectl.cli.enqueue import command_line, say_that_stdin_is_read
 from queuectl.errors import InvalidInput
 from queuectl.jobfile import STDIN, read_values, shown_path
 
 if TYPE_CHECKING:
+    from queuectl.api import Queue
     from queuectl.template import Template
 
 
-def template_of(text: str, argv: Sequence[str], inputs: int, what: str) -> Template:
-    """The command to repeat: words where there are any, else a shell's text. Raises :class:`InvalidInput`."""
-    return template.of_words(argv, inputs) if argv else template.of_text(text, inputs, what)
-
-
-def check_inputs(paths: Sequence[str], command_file: str | None) -> None:
-    """Refuse what would read standard input twice. Raises :class:`click.UsageError`."""
+def add(
+    queue: Queue,
+    paths: Sequence[str],
+    nul: bool,
+    source: tuple[str | None, str | None, Sequence[str]],
+    options: Mapping[str, Any],
+) -> Collection[str]:
+    """Add a job for each value; ``source`` is the command as a text, its file, or its words. Returns the ids."""
+    text, command_file, words = source
     if [*paths, command_file].count(STDIN) > 1:
         raise click.UsageError("standard input can be read once only: name a file for the other")
+    line = command_line(text, command_file, words)
+    for path in paths:
+        say_that_stdin_is_read(path)
+    what = "--command" if text is not None else command_file or ""
+    count = len(paths)
+    repeated = template.of_words(words, count) if words else template.of_text(line, count, what)
+    like = model.new_job({**options, "command": line})
+    return queue.add_checked(jobs(paths, repeated, like, separator=b"\0" if nul else b"\n"))
 
 
 def jobs(paths: Sequence[str], command: Template, like: model.NewJob, *, separator: bytes) -> Iterator[model.NewJob]:

@@ -136,6 +136,7 @@ def test_what_cannot_be_read(bench: Bench, place: str) -> None:
     [
         ("--each list", "nothing to enqueue"),
         ("--each list --id a -- true", "--id"),
+        ("--each list --unique a -- true", "--unique"),
         ("--each list --job-file jobs", "exclude each other"),
         ("-0 -- true", "--each"),
         ("--each - --each - -- true", "standard input can be read once only"),
