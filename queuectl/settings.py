@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -157,18 +158,25 @@ class Live:
         self._complain = complain
         self._stamp = stamp(path)
         self._settings = load(path)
+        self._reading = threading.Lock()
 
     def current(self) -> Settings:
         """The settings in force now."""
-        now = stamp(self._path)
-        if now != self._stamp:
-            try:
-                self._settings = load(self._path)
-            except InvalidInput as error:
-                self._complain(f"{error}; the settings read before stay in force")
-            # Last: until the new ones are there, no other thread may take the old ones for them.
-            self._stamp = now
+        if stamp(self._path) != self._stamp:
+            with self._reading:
+                self._read_again()
         return self._settings
+
+    def _read_again(self) -> None:
+        now = stamp(self._path)
+        if now == self._stamp:
+            return  # another thread was faster
+        try:
+            self._settings = load(self._path)
+        except InvalidInput as error:
+            self._complain(f"{error}; the settings read before stay in force")
+        # Last: until the new ones are there, no other thread may take the old ones for them.
+        self._stamp = now
 
 
 def _read(path: str) -> dict[str, Any]:

@@ -38,8 +38,9 @@ class Command:
         """How it ended, and what it said; it is killed when it takes longer than ``timeout`` seconds."""
         self.process.join(timeout)
         if self.process.exitcode is None:
+            said = self._err.read_text()
             self.kill()
-            raise subprocess.TimeoutExpired(self.arguments, timeout, self._err.read_text())
+            raise subprocess.TimeoutExpired(self.arguments, timeout, said)
         done = subprocess.CompletedProcess(
             self.arguments, self.process.exitcode, self._out.read_text(), self._err.read_text()
         )

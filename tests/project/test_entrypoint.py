@@ -435,6 +435,6 @@ def test_the_image_is_stopped_and_checked_as_workers_need_it() -> None:
 def test_the_image_is_built_from_all_it_needs() -> None:
     lines = (CHECKOUT / ".dockerignore").read_text().splitlines()
     shown = {line[1:] for line in lines if line.startswith("!")}
-    assert shown == {"queuectl", "bin/docker-entrypoint", "pyproject.toml", "README.md", "LICENSE"}
+    assert shown == {"queuectl", "bin/docker-entrypoint", "man", "pyproject.toml", "README.md", "LICENSE"}
     assert all((CHECKOUT / name).exists() for name in shown)
     assert os.access(CHECKOUT / "bin" / "docker-entrypoint", os.X_OK)

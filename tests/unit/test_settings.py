@@ -6,6 +6,7 @@ import json
 import os
 import stat
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -290,3 +291,18 @@ def test_what_is_accepted_can_be_written_and_read_again(key: str, value: object)
     assert parse(key, json.loads(json.dumps(parsed))) == parsed
     if "e" not in str(parsed):
         assert parse(key, str(parsed)) == parsed
+
+
+def test_of_a_broken_file_one_thread_complains(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text("{}")
+    complaints: list[str] = []
+
+    def slowly(text: str) -> None:
+        time.sleep(0.05)
+        complaints.append(text)
+
+    live = Live(str(file), slowly)
+    file.write_text("{ broken")
+    in_threads(*[live.current] * 8)
+    assert len(complaints) == 1
