@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from queuectl import cgroup, clock, control, files, leftovers, pidfile, settings
+from queuectl import cgroup, clock, control, files, leftovers, pidfile, pruning, settings
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
 from queuectl.errors import QueueError
@@ -218,8 +218,12 @@ def _check_logs(visit: _Visit) -> Iterator[Finding]:
     try:
         with visit.store() as store:
             lost = [job_id for job_id, size in store.logged() if sizes.get(f"{job_id}.log", -1) < size]
+            old = store.count_old_logs()
     except QueueError:
         return  # told already
+    if old:
+        text = f"{_counted(old, 'log')} of pruned jobs {'is' if old == 1 else 'are'} left by a prune that was killed"
+        yield visit.mended(Finding("logs", False, text), lambda: _discard_logs(visit), alone=False)
     if not lost:
         yield Finding("logs", True, f"{_counted(len(sizes), 'log')}, none is missing")
         return
@@ -231,6 +235,11 @@ def _check_logs(visit: _Visit) -> Iterator[Finding]:
 def _forget_output(visit: _Visit, ids: Sequence[str]) -> None:
     with visit.store() as store:
         store.forget_output(ids)
+
+
+def _discard_logs(visit: _Visit) -> None:
+    with visit.store() as store:
+        pruning.discard_logs(visit.home, store)
 
 
 def _check_clock(visit: _Visit) -> Iterator[Finding]:

@@ -87,6 +87,11 @@ class Home(NamedTuple):
         return os.path.join(self.run, ".home.lock")
 
     @property
+    def prune_lock(self) -> str:
+        """Held by the one worker that removes what the setting ``retention`` does not keep."""
+        return os.path.join(self.run, ".prune.lock")
+
+    @property
     def marker(self) -> str:
         """Names the one database of this home."""
         return os.path.join(self.run, "queue")

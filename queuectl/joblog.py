@@ -17,8 +17,11 @@ _BLOCK = 512  # the unit of st_blocks, whatever the file system's own block size
 logger = logging.getLogger(__name__)
 
 
-def open_for_append(path: str) -> JobLog:
-    """Open a job's log for one more attempt. Makes ``job_logs/`` when somebody removed it. Raises :class:`OSError`."""
+def open_for_append(path: str, *, fresh: bool = False) -> JobLog:
+    """Open a job's log for one more attempt. Makes ``job_logs/`` when somebody removed it. Raises :class:`OSError`.
+
+    What is there before the first attempt, for which it is ``fresh``, is of a job of this name that was removed.
+    """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
     try:
         descriptor = files.open_regular(path, flags)
@@ -26,16 +29,19 @@ def open_for_append(path: str) -> JobLog:
         files.make_private_directory(os.path.dirname(path))
         descriptor = files.open_regular(path, flags)
     os.set_blocking(descriptor, True)
-    return JobLog(path, descriptor)
+    return JobLog(path, descriptor, fresh=fresh)
 
 
 class JobLog:
     """The log of an attempt that runs. ``start`` is the offset at which its output begins."""
 
-    def __init__(self, path: str, descriptor: int) -> None:
+    def __init__(self, path: str, descriptor: int, *, fresh: bool = False) -> None:
         self.path = path
         self.descriptor = descriptor
         status = os.fstat(descriptor)
+        if fresh and status.st_size:
+            os.ftruncate(descriptor, 0)
+            status = os.fstat(descriptor)
         self.start = status.st_size
         self._blocks_before = status.st_blocks
         self._can_punch = True

@@ -294,6 +294,13 @@ class Stopped(NamedTuple):
     ids: list[str]
 
 
+class Pruned(NamedTuple):
+    """What one step of a removal came to: how many jobs are gone, and whether there is more to do."""
+
+    jobs: int
+    more: bool
+
+
 class Outcome(NamedTuple):
     """How one attempt ended, as its runner saw it."""
 

@@ -156,7 +156,7 @@ class LocalRunner:
         is_told = False
         while True:
             try:
-                return joblog.open_for_append(task.log)
+                return joblog.open_for_append(task.log, fresh=task.number == 1)
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise

@@ -26,12 +26,12 @@ class Watch:
         self._version = store.version()
         self._interval = _SHORTEST_PAUSE
         self.counts: dict[str, int] = {}
+        self._last: dict[str, str] = {}
         self._count()
         if batch is not None and not sum(self.counts.values()):
             raise NoSuchBatch(f"no batch {batch[:130]}")
-        if self._ids is not None and sum(self.counts.values()) < len(self._ids):
-            known = store.states(self._ids)
-            missing = [job_id for job_id in self._ids if job_id not in known]
+        if self._ids is not None and len(self._last) < len(self._ids):
+            missing = [job_id for job_id in self._ids if job_id not in self._last]
             raise NoSuchJob(f"no job {', '.join(missing)[:130]}")
 
     @property
@@ -49,7 +49,10 @@ class Watch:
         time.sleep(max(0.0, min(self._interval, longest)))
 
     def look(self) -> None:
-        """Bring ``counts`` up to date."""
+        """Bring ``counts`` up to date. Jobs that were pruned since count as they were.
+
+        Raises :class:`NoSuchJob` for one of which nobody saw how it ended before it was pruned.
+        """
         version = self._store.version()
         if version == self._version:
             self._interval = min(self._interval * 1.5, _LONGEST_PAUSE)
@@ -67,6 +70,14 @@ class Watch:
         if self._ids is None:
             self.counts = self._store.counts()
             return
+        known = self._store.states(self._ids)
+        if len(known) < len(self._last):
+            pruned = {job_id: state for job_id, state in self._last.items() if job_id not in known}
+            unseen = [job_id for job_id, state in pruned.items() if state in (PENDING, PROCESSING)]
+            if unseen:
+                raise NoSuchJob(f"job {unseen[0]} was pruned before anybody saw how it ended")
+            known |= pruned
+        self._last = known
         self.counts = dict.fromkeys(STATES, 0)
-        for state in self._store.states(self._ids).values():
+        for state in known.values():
             self.counts[state] += 1

@@ -70,6 +70,7 @@ class Worker:
         try:
             return self._work_on()
         finally:
+            self._janitor.rest()
             # What it was woken for, or watched for, is for another now.
             wake.pass_on(self._wake, max(1, self._woken))
             os.close(self._wake)
@@ -78,14 +79,14 @@ class Worker:
         claim: Claim | None = None
         while claim is not None or not self._link.stopping:
             self._heed_clock()
-            if claim is None:
-                self._tidy()
+            self._tidy(busy=claim is not None)
             if claim is None and not self._runner.is_ready:
                 self._wait_for_runner()
                 continue
             if claim is None:
                 claim = self._claim()
             if claim is not None:
+                self._janitor.rest()
                 claim = self._work(claim)
             elif self._is_drained():
                 return True
@@ -109,10 +110,16 @@ class Worker:
                 )
         self._lead = lead
 
-    def _tidy(self) -> None:
+    def _tidy(self, *, busy: bool) -> None:
         """Remove some of what the setting ``retention`` does not keep."""
-        retention = self._settings.current().retention
-        self._try("tidy", lambda: self._janitor.tidy(retention, self._clock.now(), self._clock.monotonic()))
+        now = self._clock.monotonic()
+        if not self._janitor.is_due(now):
+            return
+        try:
+            self._janitor.tidy(self._settings.current().retention, self._clock.now(), now, busy=busy)
+        except StoreError as error:
+            # Jobs do not need it: it is tried again in a minute, and nothing waits for it.
+            logger.warning("%s: cannot remove what retention does not keep: %s", self.name, error)
 
     def _lead_of_wall_clock(self) -> float:
         return self._clock.now() / SECOND - self._clock.monotonic()
@@ -171,6 +178,7 @@ class Worker:
         """What cannot run a job claims none, and leaves to others what it was woken for, or watched for."""
         wake.pass_on(self._wake, max(1, self._woken))
         self._woken = 0
+        self._janitor.rest()
         self._link.listen(None, self._runner.signs)
 
     def _is_drained(self) -> bool:

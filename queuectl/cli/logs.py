@@ -76,7 +76,8 @@ class _Part:
         never = "it was cancelled before it started" if job.state == CANCELLED else "it has not started yet"
         self.not_started = None if attempts else never
         if self._number is None:
-            self.start, self.end, self.is_over = 0, None, job.ended
+            # A log that is there before the first attempt is of a job of this name that was removed.
+            self.start, self.end, self.is_over = 0, None if attempts else 0, job.ended
             return
         index = next((i for i, each in enumerate(attempts) if each.number == self._number), None)
         if index is None:
@@ -177,7 +178,7 @@ class _Reader:
 
     def print(self, sink: _Sink, last: int | None = None) -> bool:
         """Print what is there and was not printed yet, at first the ``last`` lines only; whether there was any."""
-        if self._file is None:
+        if self._file is None and self.part.end != 0:
             self._file = LogFile.open(self._path)
         if self._file is None:
             return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from queuectl.model import (
     Added,
@@ -17,12 +17,16 @@ from queuectl.model import (
     NewJob,
     Outcome,
     Overview,
+    Pruned,
     Stopped,
 )
 from queuectl.retry import Verdict
 
 if TYPE_CHECKING:
     from queuectl.schedule import NewSchedule, Schedule
+
+Discard: TypeAlias = "Callable[[Sequence[str]], Collection[str]]"
+"""Removes the logs of jobs, given by their ids; the ids of those that are gone now."""
 
 
 class Schedules(Protocol):
@@ -211,18 +215,25 @@ class Store(Protocol):
     def forget_output(self, ids: Collection[str]) -> None:
         """Note that the output of these jobs' attempts is gone."""
 
-    def prune(self, states: Collection[str], before: int, most: int, discard: Callable[[list[str]], None]) -> int:
-        """Remove at most so many jobs that are in one of ``states``, ended all, since before a time; how many.
+    def prune(self, states: Collection[str], before: int, most: int, discard: Discard) -> Pruned:
+        """Remove at most so many jobs that are in one of ``states``, ended all, since before a time.
 
-        Their attempts go with them, and what told who needed them. ``discard`` is called with their ids before
-        anybody else can add a job with one of these; it removes their logs.
+        Their attempts go with them, and what told who needed them. That their logs are to go is noted, and the logs
+        of the jobs that were removed before, by whomever, are handed to ``discard`` by their ids. It is called while
+        nobody can start a job; those that it returns are gone, others are for the next time.
         """
 
     def count_old(self, states: Collection[str], before: int) -> int:
         """How many jobs :meth:`prune` would find."""
 
-    def give_back(self, pages: int) -> bool:
-        """Give some space that is free in the database back to the file system; whether there is more."""
+    def count_old_logs(self) -> int:
+        """How many logs of removed jobs may still be there."""
+
+    def give_back(self, pages: int, reserve: float = 0) -> bool:
+        """Give some space that is free in the database back to the file system; whether there is more.
+
+        That share of the whole is kept for what comes.
+        """
 
     def newest(self) -> int | None:
         """When the job that was added last was added; None when there never was one."""

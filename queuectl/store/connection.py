@@ -7,7 +7,7 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from queuectl.errors import StoreError
 from queuectl.store import forks, schema
@@ -49,10 +49,23 @@ class Connections:
                 raise
 
     @contextmanager
-    def transaction(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its start; rolled back when the block raises."""
-        with self._within("BEGIN IMMEDIATE") as connection:
+    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
+        """A transaction that holds the write lock from its start; rolled back when the block raises.
+
+        A ``durable`` one is on disk when it ends, and so is all before it, also where others here need not be.
+        """
+        with self._synchronized() if durable else nullcontext(), self._within("BEGIN IMMEDIATE") as connection:
             yield connection
+
+    @contextmanager
+    def _synchronized(self) -> Iterator[None]:
+        with self.using() as connection:
+            connection.execute("PRAGMA synchronous = FULL")
+        try:
+            yield
+        finally:
+            with self.using() as connection:
+                connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
     @contextmanager
     def snapshot(self) -> Iterator[sqlite3.Connection]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -31,6 +31,7 @@ from queuectl.model import (
     NewJob,
     Outcome,
     Overview,
+    Pruned,
     RetryPolicy,
     Stopped,
     is_job_id,
@@ -55,7 +56,7 @@ from queuectl.store.rows import (
 
 if TYPE_CHECKING:
     from queuectl.retry import Verdict
-    from queuectl.store.base import Schedules
+    from queuectl.store.base import Discard, Schedules
     from queuectl.store.following import Following
 
 WHOLE_QUEUE = ""
@@ -598,34 +599,57 @@ class SQLiteStore:
         with self._connections.transaction() as connection:
             connection.execute(self._sql["forget_output"], (_json(list(ids)),))
 
-    def prune(self, states: Collection[str], before: int, most: int, discard: Callable[[list[str]], None]) -> int:
-        with self._connections.transaction() as connection:
+    def prune(self, states: Collection[str], before: int, most: int, discard: Discard) -> Pruned:
+        if not self._value("is_any_old", {"states": _json(list(states)), "before": before}):
+            return Pruned(0, more=False)
+        # On disk before the logs go: no power loss may bring a job back whose log is gone.
+        with self._connections.transaction(durable=True) as connection:
+            if self._discard_logs(connection, most, discard):
+                return Pruned(0, more=True)
             rows: list[sqlite3.Row] = []
             for state in states:
                 values = {"state": state, "before": before, "most": most - len(rows)}
                 rows += connection.execute(self._sql["old_jobs"], values)
-            seqs = {"seqs": _json([row["seq"] for row in rows])}
-            for name in ("delete_attempts", "delete_needs", "delete_dependents", "delete_jobs") if rows else ():
-                connection.execute(self._sql[name], seqs)
-            # Before others may use these ids again.
-            discard([row["id"] for row in rows])
-        return len(rows)
+            if rows:
+                seqs = {"seqs": _json([row["seq"] for row in rows])}
+                for name in ("note_old_logs", "delete_attempts", "delete_needs", "delete_dependents", "delete_jobs"):
+                    connection.execute(self._sql[name], seqs)
+        return Pruned(len(rows), more=bool(rows))
+
+    def _discard_logs(self, connection: sqlite3.Connection, most: int, discard: Discard) -> bool:
+        """Have logs removed whose jobs are gone; whether there are more.
+
+        Meanwhile nobody can start a job, so that a log whose name another job took over, but never used, is not its own.
+        """
+        noted = connection.execute(self._sql["old_logs"], {"most": most + 1}).fetchall()
+        if not noted:
+            return False
+        done = discard([row["id"] for row in noted if not row["starts"]])
+        taken_over = [row["id"] for row in noted if row["starts"]]
+        connection.execute(self._sql["forget_old_logs"], {"ids": _json([*done, *taken_over])})
+        return len(done) + len(taken_over) < len(noted) or len(noted) > most
 
     def count_old(self, states: Collection[str], before: int) -> int:
         with self._connections.snapshot():
             return sum(self._value("count_old_jobs", {"state": state, "before": before}) for state in states)
 
-    def give_back(self, pages: int) -> bool:
+    def count_old_logs(self) -> int:
+        return int(self._value("count_old_logs"))
+
+    def give_back(self, pages: int, reserve: float = 0) -> bool:
         with self._connections.using() as connection:
-            free = connection.execute("PRAGMA freelist_count").fetchone()[0]
-            # A database that was made by an older version keeps its size.
-            if not free or connection.execute("PRAGMA auto_vacuum").fetchone()[0] != _INCREMENTAL:
+            free, mode, size = (
+                connection.execute(f"PRAGMA {name}").fetchone()[0]
+                for name in ("freelist_count", "auto_vacuum", "page_count")
+            )
+            # A database that was not made by us keeps its size.
+            if free <= size * reserve or mode != _INCREMENTAL:
                 return False
             # A plain execute() would take one step of it, and one step gives one page back.
             connection.executescript(f"PRAGMA incremental_vacuum({int(pages)})")
             # The file becomes shorter when what is in the log is written back to it.
             connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
-            return bool(free > pages)
+            return bool(free - pages > size * reserve)
 
     def newest(self) -> int | None:
         rows = self._read("newest")

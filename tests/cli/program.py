@@ -14,7 +14,7 @@ from farm import IS_ROOT, as_nobody
 
 from queuectl import Queue, cli
 from queuectl.clock import SYSTEM_CLOCK
-from queuectl.model import Outcome
+from queuectl.model import Claim, Outcome
 from queuectl.retry import judge
 from queuectl.store.sqlite import SQLiteStore
 
@@ -82,8 +82,14 @@ class Bench:
 
     def play(self, kind: str, log: bytes | None = None, **how: Any) -> str:
         """Claim the next job and record this outcome; appends to its log. Returns its id."""
+        return self.finish(self.claim(), kind, log, **how)
+
+    def claim(self) -> Claim:
         claim = self.store.claim("worker-1", SYSTEM_CLOCK.now())
         assert claim is not None
+        return claim
+
+    def finish(self, claim: Claim, kind: str, log: bytes | None = None, **how: Any) -> str:
         path = Path(self.queue.home.log(claim.id))
         offset = path.stat().st_size if path.exists() else 0
         if log is not None:

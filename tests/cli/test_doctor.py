@@ -14,6 +14,7 @@ from farm import IS_ROOT, NOBODY
 from program import Bench
 
 from queuectl.clock import SECOND, SYSTEM_CLOCK
+from queuectl.model import ENDED
 
 Harm = Callable[[Bench], None]
 
@@ -50,11 +51,18 @@ def lose_log(bench: Bench) -> None:
     Path(bench.queue.home.log("1")).unlink()
 
 
+def leave_logs(bench: Bench) -> None:
+    """As a prune does that is killed."""
+    bench.ended(log=b"output\n")
+    assert bench.store.prune(ENDED, SYSTEM_CLOCK.now() + SECOND, 9, list).jobs == 1
+
+
 REPAIRABLE: dict[str, tuple[Harm, str]] = {
     "open to others": (open_to_others, "home wrong: queuectl.db"),
     "a directory is gone": (lose_directory, "home wrong: job_logs: missing"),
     "stale PID file": (leave_pid_file, "PID files wrong: run/worker-1.pid: left by a process that is gone"),
     "stranded claim": (leave_claim, "claims wrong: job 1: held by workers that died"),
+    "old logs": (leave_logs, "logs wrong: 1 log of pruned jobs is left by a prune that was killed"),
     "lost log": (lose_log, "logs wrong: job 1: output is missing from job_logs/"),
 }
 

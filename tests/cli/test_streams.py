@@ -117,18 +117,20 @@ def test_logs_follow_a_job_to_its_end(bench: Bench) -> None:
     bench.queue.enqueue("true", max_retries=0)
     process = start(bench.directory, "logs", "-f", "1")
     assert process.stdout is not None
+    claim = bench.claim()
     log = Path(bench.queue.home.log("1"))
     for line in (b"one\n", b"two\n"):
         with log.open("ab") as file:
             file.write(line)
         assert process.stdout.readline() == line
-    bench.play("failed", b"three", exit_code=1)
+    bench.finish(claim, "failed", b"three", exit_code=1)
     assert process.stdout.read() == b"three"
     assert process.wait(20) == 0
 
 
 def test_followed_logs_are_interrupted_quietly(bench: Bench) -> None:
     bench.queue.enqueue("true")
+    bench.claim()
     Path(bench.queue.home.log("1")).write_bytes(b"one\n")
     process = start(bench.directory, "logs", "-f", "1")
     assert process.stdout is not None
@@ -140,6 +142,7 @@ def test_followed_logs_are_interrupted_quietly(bench: Bench) -> None:
 
 def test_followed_logs_end_when_nobody_reads_them(bench: Bench) -> None:
     bench.queue.enqueue("true")
+    bench.claim()
     Path(bench.queue.home.log("1")).write_bytes(b"one\n")
     done = shell(bench, "$Q logs -f 1 | head -n 1")
     assert (done.returncode, done.stdout, done.stderr) == (0, "one\n", "")

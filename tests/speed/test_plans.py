@@ -55,7 +55,10 @@ INDEXES = {
     "cancel_waiting": BY_ID,
     "cancel_running": BY_ID,
     "revive": BY_ID,
+    "is_any_old": ["jobs_ended"],
     "old_jobs": ["jobs_ended"],
+    "note_old_logs": BY_NUMBER,
+    "old_logs": BY_ID,
     "count_old_jobs": ["jobs_ended"],
     "delete_attempts": BY_NUMBER,
     "delete_jobs": BY_NUMBER,
@@ -97,6 +100,8 @@ IN_ORDER = {"list_all", "newest"}
 """They read the jobs in the order of enqueue, and stop."""
 UNPLANNED = {"add", "add_attempt", "last_seq", "put_schedule"}
 """They put a row in, or read a table of one row."""
+OF_OLD_LOGS = {"count_old_logs", "forget_old_logs"}
+"""They read no jobs."""
 OF_GROUPS = {"is_restricted", "set_limit", "set_paused", "paused_groups", "remove_group", "is_paused"}
 OF_NEEDS = {
     "delete_needs",
@@ -166,7 +171,7 @@ def plan_of(path: Path, name: str) -> list[str]:
 
 
 def test_every_query_is_looked_at() -> None:
-    assert set(queries.load()) == INDEXES.keys() | IN_ORDER | UNPLANNED | OF_GROUPS | OF_NEEDS | THOROUGH
+    assert set(queries.load()) == INDEXES.keys() | IN_ORDER | UNPLANNED | OF_OLD_LOGS | OF_GROUPS | OF_NEEDS | THOROUGH
 
 
 @pytest.mark.parametrize("name", INDEXES)

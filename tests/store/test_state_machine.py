@@ -47,6 +47,7 @@ class Model:
 
     def __init__(self) -> None:
         self.jobs: dict[str, Expected] = {}
+        self.pruned: set[str] = set()
 
     def add(self, name: str, now: int, max_retries: int, delay: int) -> None:
         due = now + delay * SECOND
@@ -67,7 +68,7 @@ class Model:
         return first
 
     def holds(self, name: str, number: int) -> bool:
-        return self.jobs[name].state == "processing" and len(self.jobs[name].history) == number
+        return name in self.jobs and self.jobs[name].state == "processing" and len(self.jobs[name].history) == number
 
     def finish(self, name: str, number: int, kind: str, now: int) -> bool:
         if not self.holds(name, number):
@@ -100,6 +101,13 @@ class Model:
     def revive(self, name: str, now: int) -> None:
         again = self.jobs[name]
         again.state, again.lane, again.due, again.attempts, again.is_cancelled = "pending", "ready", now, 0, False
+
+    def prune(self, states: set[str]) -> set[str]:
+        """The names of those that go."""
+        gone = {name for name, each in self.jobs.items() if each.state in states}
+        self.pruned |= gone
+        self.jobs = {name: each for name, each in self.jobs.items() if name not in gone}
+        return gone
 
     def in_lane(self, *lanes: str) -> list[int]:
         return [each.due for each in self.jobs.values() if each.state == "pending" and each.lane in lanes]
@@ -143,7 +151,7 @@ class StoreMachine(RuleBasedStateMachine):
     @rule(batch=st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0, 0, 1, 3])), min_size=1, max_size=3))
     def add(self, batch: list[tuple[int, int]]) -> None:
         added = self.store.add([job(max_retries=retries, delay=delay) for retries, delay in batch], self.now, 9)
-        assert len(set(added) - self.model.jobs.keys()) == len(batch)
+        assert len(set(added) - self.model.jobs.keys() - self.model.pruned) == len(batch)
         for name, (retries, delay) in zip(added, batch, strict=True):
             self.model.add(name, self.now, retries, delay)
 
@@ -222,6 +230,23 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.store.revive(None, ["dead"], self.now) == dead
         for name in dead:
             self.model.revive(name, self.now)
+
+    @rule(states=st.sets(st.sampled_from(STATES)), most=st.integers(1, 3))
+    def prune(self, states: set[str], most: int) -> None:
+        started = {name for name, each in self.model.jobs.items() if each.history}
+        discarded: list[str] = []
+
+        def discard(ids: list[str]) -> list[str]:
+            discarded.extend(ids[:2])
+            return ids[:2]
+
+        removed, more = 0, True
+        while more:
+            jobs, more = self.store.prune(states, self.now + 10_000 * SECOND, most, discard)
+            removed += jobs
+        gone = self.model.prune(states & set(ENDED))
+        assert removed == len(gone)
+        assert sorted(discarded) == sorted(gone & started)
 
     @invariant()
     def every_job_is_as_it_should_be(self) -> None:

@@ -83,6 +83,10 @@ def test_show_keeps_the_lines_of_a_command(queue: Queue) -> None:
 
 
 def test_logs_cannot_play_tricks(queue: Queue) -> None:
+    queue.cancel("long")
+    store = SQLiteStore(queue.home.database, 5)
+    assert store.claim("worker-1", SYSTEM_CLOCK.now()) is not None
+    store.close()
     Path(queue.home.log("odd")).write_bytes(
         "tab\there äöü 日本\n\x1b]0;title\x07\x1b[2J\x9b \xff".encode() + b"\xff\xc3"
     )

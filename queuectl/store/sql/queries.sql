@@ -449,15 +449,36 @@ SET command = :command, cwd = :cwd, env = :env, timeout = :timeout, max_retries 
     lane = 3, placed = 0, updated_at = :now
 WHERE seq = :seq AND +state = 'pending';
 
+-- name: is_any_old
+-- Whether there is anything to remove: worth taking the write lock for.
+SELECT EXISTS (SELECT 1 FROM old_logs) OR EXISTS (
+    SELECT 1 FROM json_each(:states) CROSS JOIN jobs
+    WHERE state = value AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled'));
+
 -- name: old_jobs
 -- Jobs that are in a state since before some time. Workers that hold a job, and jobs that wait, are none of them.
-SELECT seq, id FROM jobs
+SELECT seq FROM jobs
 WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled')
 ORDER BY updated_at LIMIT :most;
 
 -- name: count_old_jobs
 SELECT count(*) FROM jobs
 WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled');
+
+-- name: note_old_logs
+-- What never started has no log.
+INSERT OR IGNORE INTO old_logs
+SELECT id FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs)) AND starts > 0;
+
+-- name: old_logs
+-- Logs of jobs that were removed, and how often another job of the same name was started, whose log it is then.
+SELECT id, coalesce((SELECT starts FROM jobs WHERE jobs.id = old_logs.id), 0) AS starts FROM old_logs LIMIT :most;
+
+-- name: count_old_logs
+SELECT count(*) FROM old_logs;
+
+-- name: forget_old_logs
+DELETE FROM old_logs WHERE id IN (SELECT value FROM json_each(:ids));
 
 -- name: delete_attempts
 DELETE FROM attempts WHERE job_seq IN (SELECT value FROM json_each(:seqs));
