@@ -5,12 +5,11 @@ All of it happens in the transaction of the change. Jobs are told by ``seq``.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 
 from queuectl.errors import Conflict, InvalidInput, NoSuchJob
-from queuectl.store.rows import BACK_OFF, READY, SCHEDULED
+from queuectl.store.rows import BACK_OFF, READY, SCHEDULED, as_json
 
 
 class Following:
@@ -119,7 +118,7 @@ class Following:
             raise InvalidInput(f"jobs wait for each other in a circle: {shown}") from None
 
     def _id(self, seq: int) -> str:
-        return str(self._connection.execute("SELECT id FROM jobs WHERE seq = ?", (seq,)).fetchone()[0])
+        return str(self._run("id_of", seq=seq).fetchone()[0])
 
     def ended(self, seqs: Collection[int]) -> None:
         """Some jobs have ended: those that waited for them may run, or never can."""
@@ -130,7 +129,7 @@ class Following:
         """Jobs that nothing holds back any more wait for their time, or are ready, ``since`` now as a rule."""
         if seqs:
             since = self._now if since is None else since
-            going = self._run("let_go", seqs=json.dumps(list(seqs)), now=self._now, since=since).fetchall()
+            going = self._run("let_go", seqs=as_json(list(seqs)), now=self._now, since=since).fetchall()
             self.ready += sum(row["lane"] == READY for row in going)
             if any(row["lane"] in (SCHEDULED, BACK_OFF) for row in going):
                 self.later = 1
@@ -145,12 +144,12 @@ class Following:
         if unmet:
             job, needed, state = self._id(unmet[0]["job_seq"]), self._id(unmet[0]["needs"]), unmet[0]["state"]
             raise Conflict(f"job {job} needs job {needed}, which is {state}: retry that one, with its dependents")
-        dependents = self._run("dependents_of", seqs=json.dumps(list(seqs))).fetchall()
+        dependents = self._run("dependents_of", seqs=as_json(list(seqs))).fetchall()
         self._recount({*seqs, *(row["job_seq"] for row in dependents)})
 
     def doomed_by(self, seqs: Collection[int]) -> list[str]:
         """The ids of jobs that were cancelled because of some, and may come back with these: of no other need it."""
-        doomed = {row["seq"]: row["id"] for row in self._run("doomed_by", seqs=json.dumps(list(seqs)))}
+        doomed = {row["seq"]: row["id"] for row in self._run("doomed_by", seqs=as_json(list(seqs)))}
         dependents: dict[int, list[int]] = {}
         for row in self._unmet([*seqs, *doomed]):
             dependents.setdefault(row["needs"], []).append(row["job_seq"])
@@ -163,21 +162,21 @@ class Following:
 
     def _unmet(self, seqs: Collection[int]) -> list[sqlite3.Row]:
         """What jobs need that did not complete."""
-        return self._run("unmet_needs", seqs=json.dumps(list(seqs))).fetchall()
+        return self._run("unmet_needs", seqs=as_json(list(seqs))).fetchall()
 
     def _recount(self, seqs: Collection[int]) -> None:
         """Count anew what waiting jobs wait for, and hold those back that do."""
-        chosen = json.dumps(list(seqs))
+        chosen = as_json(list(seqs))
         self._run("count_blockers", seqs=chosen)
         self.settle_all(self._run("hold_blocked", seqs=chosen).fetchall())
 
     def _unblock(self, seqs: Collection[int]) -> None:
-        freed = self._run("unblock", seqs=json.dumps(list(seqs))).fetchall()
+        freed = self._run("unblock", seqs=as_json(list(seqs))).fetchall()
         self.let_go([row["seq"] for row in freed if not row["blockers"]])
 
     def _doom(self, seqs: Collection[int]) -> list[int]:
         """Cancel what can never start any more; the seqs of that."""
-        doomed = self._run("doom", seqs=json.dumps(list(seqs)), now=self._now).fetchall()
+        doomed = self._run("doom", seqs=as_json(list(seqs)), now=self._now).fetchall()
         self.settle_all(doomed)
         return [row["seq"] for row in doomed]
 

@@ -167,8 +167,8 @@ def variables_of(row: sqlite3.Row) -> tuple[dict[str, str], dict[str, str]]:
 def variables_text(env: Mapping[str, str], export: Mapping[str, str]) -> str | None:
     """As :func:`variables_of` reads them; None where there are none."""
     if export:
-        return _json([dict(env), dict(export)])
-    return _json(dict(env)) if env else None
+        return as_json([dict(env), dict(export)])
+    return as_json(dict(env)) if env else None
 
 
 def policy_of(row: sqlite3.Row) -> RetryPolicy:
@@ -178,11 +178,12 @@ def policy_of(row: sqlite3.Row) -> RetryPolicy:
 
 def policy_text(policy: RetryPolicy) -> str:
     """As :func:`policy_of` reads it."""
-    return _json({name: value for name, value in policy._asdict().items() if value is not None})
+    return as_json({name: value for name, value in policy._asdict().items() if value is not None})
 
 
-def _json(value: object) -> str:
-    import json
+def as_json(value: object) -> str:
+    """A value as the database has it where it keeps, or is handed, more than a text or a number."""
+    import json  # a command that needs none starts faster without
 
     return json.dumps(value)
 

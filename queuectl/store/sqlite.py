@@ -43,6 +43,7 @@ from queuectl.store.rows import (
     HELD_BACK,
     PLACE_NEEDED,
     READY,
+    as_json,
     attempt_from,
     claim_from,
     job_from,
@@ -142,8 +143,7 @@ class SQLiteStore:
             groups.add(job.group)
             rows.append((place, *_row(job, max_retries)))
             if job.after or job.after_any:
-                needs += [(first + place, needed, False) for needed in job.after]
-                needs += [(first + place, needed, True) for needed in job.after_any]
+                needs += _needs(first + place, job.after, job.after_any)
             if len(rows) == _ROWS:
                 flush()
         flush()
@@ -169,7 +169,7 @@ class SQLiteStore:
         if job.if_exists == RETURN:
             return str(holder["id"]), 0
         if job.if_exists == REJECT or holder["state"] == PROCESSING:
-            raise Conflict(f"job {holder['id']} with the key {job.unique!r} is {holder['state']}")
+            raise _key_is_held(holder)
         reason = f"replaced by a later job with the key {job.unique!r}"
         following = self._following(connection, now)
         self._cancel_waiting(connection, following, [holder["id"]], now, reason)
@@ -178,7 +178,7 @@ class SQLiteStore:
     def _cancel_waiting(
         self, connection: sqlite3.Connection, following: Following, ids: Sequence[str], now: int, reason: str
     ) -> None:
-        values = {"ids": _json(list(ids)), "now": now, "reason": reason}
+        values = {"ids": as_json(list(ids)), "now": now, "reason": reason}
         cancelled = connection.execute(self._sql["cancel_waiting"], values).fetchall()
         following.settle_all(cancelled)
         following.ended([row["seq"] for row in cancelled])
@@ -224,7 +224,7 @@ class SQLiteStore:
     def jobs(self, states: Collection[str] = (), limit: int | None = None, batch: str | None = None) -> list[Job]:
         most = -1 if limit is None else min(limit, _MOST)
         if batch is not None:
-            chosen = _json(list(states)) if states else None
+            chosen = as_json(list(states)) if states else None
             with self._connections.snapshot():
                 self._require_batch(batch)
                 rows = self._read("list_by_batch", {"batch": batch, "states": chosen, "limit": most})
@@ -247,7 +247,7 @@ class SQLiteStore:
 
     def states(self, ids: Collection[str]) -> dict[str, str]:
         # SQLite ends a text of JSON at a NUL: "a\0" would be found as "a".
-        known = _json(list(filter(is_job_id, ids)))
+        known = as_json(list(filter(is_job_id, ids)))
         return dict(tuple(row) for row in self._read("states_of", {"ids": known}))
 
     def counts(self) -> dict[str, int]:
@@ -263,7 +263,7 @@ class SQLiteStore:
 
     def _ids_in_batch(self, batch: str, states: Sequence[str]) -> list[str]:
         self._require_batch(batch)
-        return [row["id"] for row in self._read("ids_in_batch", {"batch": batch, "states": _json(list(states))})]
+        return [row["id"] for row in self._read("ids_in_batch", {"batch": batch, "states": as_json(list(states))})]
 
     @staticmethod
     def _counted(rows: Iterable[sqlite3.Row]) -> dict[str, int]:
@@ -318,7 +318,7 @@ class SQLiteStore:
 
     def _cancel(self, connection: sqlite3.Connection, states: Mapping[str, str], now: int) -> Stopped:
         """Cancel jobs, by id, of which each is in a state in which that can be."""
-        connection.execute(self._sql["cancel_running"], {"ids": _json(list(states)), "now": now})
+        connection.execute(self._sql["cancel_running"], {"ids": as_json(list(states)), "now": now})
         following = self._following(connection, now)
         self._cancel_waiting(connection, following, list(states), now, "cancelled while it waited")
         running = [job_id for job_id, state in states.items() if state == PROCESSING]
@@ -337,7 +337,7 @@ class SQLiteStore:
             if batch is not None:
                 chosen = self._ids_in_batch(batch, states)
             elif ids is None:
-                chosen = [row["id"] for row in self._read("ids_in_states", {"states": _json(list(states))})]
+                chosen = [row["id"] for row in self._read("ids_in_states", {"states": as_json(list(states))})]
             else:
                 found = self._states_of_all(ids)
                 for job_id, state in found.items():
@@ -346,7 +346,7 @@ class SQLiteStore:
                         raise Conflict(f"job {job_id} is {state}, not {wanted}")
                 chosen = list(found)
             if with_dependents:
-                seqs = [row["seq"] for row in self._read("seqs_of", {"ids": _json(chosen)})]
+                seqs = [row["seq"] for row in self._read("seqs_of", {"ids": as_json(chosen)})]
                 chosen += self._following(connection, now).doomed_by(seqs)
             self._revive(connection, chosen, now)
         return chosen
@@ -354,9 +354,9 @@ class SQLiteStore:
     def _revive(self, connection: sqlite3.Connection, ids: Sequence[str], now: int) -> None:
         following = self._following(connection, now)
         try:
-            revived = connection.execute(self._sql["revive"], {"ids": _json(list(ids)), "now": now}).fetchall()
+            revived = connection.execute(self._sql["revive"], {"ids": as_json(list(ids)), "now": now}).fetchall()
         except sqlite3.IntegrityError as error:
-            keys = self._read("keys_in_use", {"ids": _json(list(ids))})
+            keys = self._read("keys_in_use", {"ids": as_json(list(ids))})
             held = f"job {keys[0]['id']} has the key {keys[0]['unique_key']!r}" if keys else "two of them have one key"
             raise Conflict(f"cannot put back: {held}, and of those that wait or run only one may") from error
         following.settle_all(revived)
@@ -398,7 +398,7 @@ class SQLiteStore:
         return seq
 
     def claims(self, workers: Collection[str] | None = None) -> list[Claim]:
-        names = None if workers is None else _json(list(workers))
+        names = None if workers is None else as_json(list(workers))
         return [claim_from(row) for row in self._read("claimed_by", {"workers": names})]
 
     def is_cancel_requested(self, claim: Claim) -> bool:
@@ -430,7 +430,7 @@ class SQLiteStore:
             "number": claim.number,
             "worker": claim.worker,
             "outcome": outcome.kind,
-            "leftover": _json(outcome.leftover) if outcome.leftover else None,
+            "leftover": as_json(outcome.leftover) if outcome.leftover else None,
             "state": verdict.state,
             "verdict": verdict.reason,
             "refund": 0 if verdict.charged else 1,
@@ -473,13 +473,10 @@ class SQLiteStore:
                 connection.execute(self._sql["edit"], values)
             except sqlite3.IntegrityError as error:
                 holder = connection.execute(self._sql["holder_of_key"], (values["unique_key"],)).fetchone()
-                raise Conflict(
-                    f"job {holder['id']} with the key {values['unique_key']!r} is {holder['state']}"
-                ) from error
+                raise _key_is_held(holder) from error
             following = self._following(connection, now)
             if not _NEEDS.isdisjoint(changes):
-                needs = [(row["seq"], needed, False) for needed in changes.get("after", ())]
-                needs += [(row["seq"], needed, True) for needed in changes.get("after_any", ())]
+                needs = _needs(row["seq"], changes.get("after", ()), changes.get("after_any", ()))
                 following.depend_anew(row["seq"], needs)
             # What waited for its turn, or its time, keeps it.
             following.let_go([row["seq"]], now if row["lane"] == HELD_BACK else 0)
@@ -489,13 +486,13 @@ class SQLiteStore:
     def hold(self, ids: Sequence[str], now: int) -> None:
         with self._connections.transaction() as connection:
             self._require_waiting(ids, "held")
-            held = connection.execute(self._sql["hold"], {"ids": _json(list(ids)), "now": now}).fetchall()
+            held = connection.execute(self._sql["hold"], {"ids": as_json(list(ids)), "now": now}).fetchall()
             self._following(connection, now).settle_all(held)
 
     def release(self, ids: Sequence[str], now: int) -> int:
         with self._connections.transaction() as connection:
             self._require_waiting(ids, "released")
-            released = connection.execute(self._sql["release"], {"ids": _json(list(ids)), "now": now}).fetchall()
+            released = connection.execute(self._sql["release"], {"ids": as_json(list(ids)), "now": now}).fetchall()
             following = self._following(connection, now)
             following.let_go([row["seq"] for row in released])
             return following.to_wake
@@ -597,10 +594,10 @@ class SQLiteStore:
 
     def forget_output(self, ids: Collection[str]) -> None:
         with self._connections.transaction() as connection:
-            connection.execute(self._sql["forget_output"], (_json(list(ids)),))
+            connection.execute(self._sql["forget_output"], (as_json(list(ids)),))
 
     def prune(self, states: Collection[str], before: int, most: int, discard: Discard) -> Pruned:
-        if not self._value("is_any_old", {"states": _json(list(states)), "before": before}):
+        if not self._value("is_any_old", {"states": as_json(list(states)), "before": before}):
             return Pruned(0, more=False)
         # On disk before the logs go: no power loss may bring a job back whose log is gone.
         with self._connections.transaction(durable=True) as connection:
@@ -611,7 +608,7 @@ class SQLiteStore:
                 values = {"state": state, "before": before, "most": most - len(rows)}
                 rows += connection.execute(self._sql["old_jobs"], values)
             if rows:
-                seqs = {"seqs": _json([row["seq"] for row in rows])}
+                seqs = {"seqs": as_json([row["seq"] for row in rows])}
                 for name in ("note_old_logs", "delete_attempts", "delete_needs", "delete_dependents", "delete_jobs"):
                     connection.execute(self._sql[name], seqs)
         return Pruned(len(rows), more=bool(rows))
@@ -626,7 +623,7 @@ class SQLiteStore:
             return False
         done = discard([row["id"] for row in noted if not row["starts"]])
         taken_over = [row["id"] for row in noted if row["starts"]]
-        connection.execute(self._sql["forget_old_logs"], {"ids": _json([*done, *taken_over])})
+        connection.execute(self._sql["forget_old_logs"], {"ids": as_json([*done, *taken_over])})
         return len(done) + len(taken_over) < len(noted) or len(noted) > most
 
     def count_old(self, states: Collection[str], before: int) -> int:
@@ -684,10 +681,14 @@ def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLi
     return store
 
 
-def _json(value: object) -> str:
-    import json  # a command that needs none starts faster without
+def _key_is_held(holder: sqlite3.Row) -> Conflict:
+    """That a job cannot have a key, since another one with it waits or runs."""
+    return Conflict(f"job {holder['id']} with the key {holder['unique_key']!r} is {holder['state']}")
 
-    return json.dumps(value)
+
+def _needs(seq: int, after: Iterable[str], after_any: Iterable[str]) -> list[tuple[int, str, bool]]:
+    """What a job waits for, as :meth:`Following.depend` takes it."""
+    return [*((seq, needed, False) for needed in after), *((seq, needed, True) for needed in after_any)]
 
 
 @cache

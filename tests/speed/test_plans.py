@@ -65,6 +65,7 @@ INDEXES = {
     "hold": BY_ID,
     "release": BY_ID,
     "seqs_of": BY_ID,
+    "id_of": BY_NUMBER,
     "keys_in_use": [*BY_ID, "jobs_once"],
     "holder_of_key": ["jobs_once"],
     "let_go": BY_NUMBER,

@@ -420,12 +420,15 @@ WITH RECURSIVE doomed_by (seq) AS (
 SELECT seq, id FROM doomed_by CROSS JOIN jobs USING (seq);
 
 -- name: holder_of_key
-SELECT seq, id, state FROM jobs WHERE unique_key = ? AND state IN ('pending', 'processing');
+SELECT seq, id, state, unique_key FROM jobs WHERE unique_key = ? AND state IN ('pending', 'processing');
 
 -- name: keys_in_use
 -- Which jobs stand in the way of putting others (by id) back, that have the same key.
 SELECT holder.id, holder.unique_key FROM json_each(:ids) JOIN jobs ON jobs.id = value
 JOIN jobs AS holder ON holder.unique_key = jobs.unique_key AND holder.state IN ('pending', 'processing');
+
+-- name: id_of
+SELECT id FROM jobs WHERE seq = :seq;
 
 -- name: seqs_of
 SELECT seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
