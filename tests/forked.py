@@ -16,7 +16,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_CONTEXT.set_forkserver_preload(["queuectl.launch", "queuectl.cli.workers", "queuectl.cli.queue", "queuectl.cli.jobs"])
+_COMMANDS = ("dlq", "enqueue", "jobs", "logs", "queue", "waiting", "workers")
+_OTHERS = ("filelock", "queuectl.api", "queuectl.launch", "queuectl.shutdown", "setproctitle")
+_CONTEXT.set_forkserver_preload([*_OTHERS, *(f"queuectl.cli.{name}" for name in _COMMANDS)])
 
 
 class Command:
