@@ -13,12 +13,11 @@ import ctypes
 import os
 import resource
 import signal
-import subprocess
 import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-from queuectl import processes
+from queuectl import forkexec, processes
 from queuectl.processes import Process
 
 _PR_SET_CHILD_SUBREAPER = 36
@@ -38,27 +37,16 @@ def become_subreaper() -> None:
             raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER) failed")
 
 
-def spawn(arguments: list[bytes], cwd: bytes, environment: Mapping[bytes, bytes], output: int, null: int) -> int:
+def spawn(arguments: list[bytes], cwd: bytes, environment: list[bytes], output: int, null: int) -> int:
     """Start a program in its own session; returns its PID, which is ours to reap.
 
-    ``output`` becomes its stdout and stderr, ``null`` its stdin, and it inherits nothing else: all
-    other descriptors of ours close themselves. The signals that Python ignores are at their defaults
-    again. Raises :class:`OSError`, with the directory as its ``filename`` where that is what is wrong.
+    ``environment`` has entries ``NAME=value``. ``output`` becomes its stdout and stderr, ``null`` its stdin, and it
+    inherits nothing else: all other descriptors of ours close themselves. The signals that Python ignores are at
+    their defaults again. Raises :class:`OSError`.
 
     Not ``posix_spawn``: it has no directory, and glibc's leaves signals 32 and 33 ignored in what it starts.
     """
-    process = subprocess.Popen(  # nosec B603  # to run what users enqueue is the purpose
-        arguments,
-        cwd=cwd,
-        env=environment,
-        stdin=null,
-        stdout=output,
-        stderr=output,
-        start_new_session=True,
-        close_fds=False,
-    )
-    process.returncode = 0  # it is not this object that reaps it
-    return process.pid
+    return forkexec.start(arguments, cwd, environment, null, output)
 
 
 @dataclass

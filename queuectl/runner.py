@@ -6,6 +6,7 @@ import errno
 import logging
 import os
 import signal
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -123,7 +124,7 @@ class LocalRunner:
         self._note = note
         self._clock = clock
         self._family = Family()
-        self._environment = dict(os.environb)
+        self._environment = _Environment(os.environb)
         self._null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
 
     is_ready = True
@@ -183,9 +184,23 @@ class LocalRunner:
 
     def _spawn(self, task: Assignment, log: joblog.JobLog) -> int:
         """What users gave is UTF-8, whatever the locale that the workers were started in."""
-        own = {name.encode(): value.encode() for name, value in task.env.items()}
         arguments = [b"/bin/sh", b"-c", task.command.encode()]
-        return spawn(arguments, task.cwd.encode(), {**self._environment, **own}, log.descriptor, self._null)
+        return spawn(arguments, task.cwd.encode(), self._environment.with_own(task.env), log.descriptor, self._null)
+
+
+class _Environment:
+    """What jobs inherit, as entries ``NAME=value``: there are many, and they are the same for each job."""
+
+    def __init__(self, inherited: Mapping[bytes, bytes]) -> None:
+        self._inherited = {name: name + b"=" + value for name, value in inherited.items()}
+        self._entries = list(self._inherited.values())
+
+    def with_own(self, variables: Mapping[str, str]) -> list[bytes]:
+        """All entries for a job; its own variables win."""
+        own = {name.encode(): f"{name}={value}".encode() for name, value in variables.items()}
+        if self._inherited.keys().isdisjoint(own):
+            return [*self._entries, *own.values()]
+        return list({**self._inherited, **own}.values())
 
 
 class _Attempt:

@@ -1,0 +1,59 @@
+"""How a program is started: directly, or by way of Popen, which comes to the same."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from queuectl import forkexec
+
+
+@contextlib.contextmanager
+def open_files(output: Path) -> Iterator[tuple[int, int]]:
+    null = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    log = os.open(output, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
+    yield null, log
+    os.close(null)
+    os.close(log)
+
+
+def open_descriptors() -> set[str]:
+    return set(os.listdir("/proc/self/fd"))
+
+
+@pytest.mark.parametrize("directly", [True, False])
+def test_a_program_gets_what_it_is_given(tmp_path: Path, directly: bool) -> None:
+    before = open_descriptors()
+    with open_files(tmp_path / "out") as (null, log):
+        command = [b"/bin/sh", b"-c", b'echo "$A$B"; pwd; cut -d" " -f1,6 /proc/$$/stat; echo oops >&2; exit $A']
+        pid = forkexec.start(
+            command, bytes(tmp_path), [b"A=7", b"B=x=y", b"PATH=/usr/bin:/bin"], null, log, directly=directly
+        )
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 7
+    told = (tmp_path / "out").read_text().splitlines()
+    assert told == ["7x=y", str(tmp_path), f"{pid} {pid}", "oops"]
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("directly", [True, False])
+def test_what_cannot_be_started_says_why_and_leaves_nothing(tmp_path: Path, directly: bool) -> None:
+    before = open_descriptors()
+    shell, nowhere, nothing = b"/bin/sh", bytes(tmp_path / "nowhere"), bytes(tmp_path / "nothing")
+    plain = tmp_path / "plain"
+    plain.touch(0o600)
+    for command, cwd, kind, filename in (
+        ([shell], nowhere, FileNotFoundError, nowhere),
+        ([nothing], bytes(tmp_path), FileNotFoundError, nothing),
+        ([bytes(plain)], bytes(tmp_path), PermissionError, bytes(plain)),
+        ([shell, b"-c", b"#" * (1 << 20)], bytes(tmp_path), OSError, shell),
+    ):
+        with open_files(tmp_path / "out") as (null, log), pytest.raises(kind) as raised:
+            forkexec.start(command, cwd, [], null, log, directly=directly)
+        assert (type(raised.value), raised.value.filename) == (kind, filename)
+        with pytest.raises(ChildProcessError):
+            os.waitpid(-1, os.WNOHANG)
+    assert open_descriptors() == before
