@@ -7,11 +7,12 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 
 from queuectl.errors import StoreError
 from queuectl.store import forks, schema
 from queuectl.store.failures import explained, spoils_connection
+from queuectl.store.turns import Turns
 
 Identity = tuple[int, int]
 
@@ -23,68 +24,85 @@ _inherited: list[forks.Opened] = []
 
 
 class Connections:
-    """Hands every thread its own connection, and a new one after a fork."""
+    """Hands every thread its own connection, and a new one after a fork.
 
-    def __init__(self, path: str, busy_timeout: float, *, synchronous: str = "FULL") -> None:
+    Those that write take turns by a lock on the directory ``turns``, where one is given.
+    """
+
+    def __init__(self, path: str, busy_timeout: float, *, synchronous: str = "FULL", turns: str | None = None) -> None:
         if sqlite3.sqlite_version_info < (3, 35):
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: queuectl needs 3.35 or newer")
         self.path = path
         self._busy_timeout = min(busy_timeout, _LONGEST_TIMEOUT)
         self._synchronous = synchronous
+        self._turns = turns
         self._local = threading.local()
         self._numbers = itertools.count()
 
-    @contextmanager
-    def using(self) -> Iterator[sqlite3.Connection]:
+    def using(self) -> AbstractContextManager[sqlite3.Connection]:
         """This thread's connection, for as long as the block runs. Errors of SQLite become ``StoreError``.
 
         Raises :class:`StoreError` when the file at the path is no longer the one that was opened.
         """
-        with forks.held_off(), explained(self.path):
-            try:
-                yield self._get()
-            except (sqlite3.Error, UnicodeDecodeError) as error:
-                if spoils_connection(error):
-                    self._close_opened()
-                raise
+        return self._use()
+
+    def transaction(self) -> AbstractContextManager[sqlite3.Connection]:
+        """A transaction that holds the write lock from its start; rolled back when the block raises."""
+        return self._use("BEGIN IMMEDIATE", takes_turns=True)
 
     @contextmanager
-    def transaction(self, *, durable: bool = False) -> Iterator[sqlite3.Connection]:
-        """A transaction that holds the write lock from its start; rolled back when the block raises.
-
-        A ``durable`` one is on disk when it ends, and so is all before it, also where others here need not be.
-        """
-        with self._synchronized() if durable else nullcontext(), self._within("BEGIN IMMEDIATE") as connection:
-            yield connection
-
-    @contextmanager
-    def _synchronized(self) -> Iterator[None]:
+    def durable_transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that is on disk when it ends, and so is all before it, also where others here need not be."""
         with self.using() as connection:
             connection.execute("PRAGMA synchronous = FULL")
         try:
-            yield
+            with self.transaction() as connection:
+                yield connection
         finally:
             with self.using() as connection:
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
-    @contextmanager
-    def snapshot(self) -> Iterator[sqlite3.Connection]:
+    def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
         """A read of one moment."""
-        with self._within("BEGIN") as connection:
-            yield connection
+        return self._use("BEGIN")
 
     @contextmanager
-    def _within(self, begin: str) -> Iterator[sqlite3.Connection]:
-        with self.using() as connection:
-            # An interrupt may come right after the lock was taken: nothing must stand outside of this block.
+    def _use(self, begin: str | None = None, *, takes_turns: bool = False) -> Iterator[sqlite3.Connection]:
+        """A use of the connection, a transaction where it begins with something.
+
+        An interrupt may come between any two steps. So nothing stands outside of the block; and when it comes just
+        before the block is left, it is left as the generator is freed. One generator for all: there are some uses a
+        job, and each layer takes as long as a statement.
+        """
+        thread: int | None = None
+        opened: forks.Opened | None = None
+        number, has_turn = 0, False
+        with explained(self.path):
             try:
-                connection.execute(begin)
-                yield connection
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
+                thread = forks.enter()
+                opened = self._opened()
+                if begin is not None:
+                    if opened.connection.in_transaction:
+                        # Of one that was interrupted, while somebody keeps the interrupt, and with it all that it met.
+                        opened.connection.execute("ROLLBACK")
+                    opened.transactions = number = opened.transactions + 1
+                    if takes_turns:
+                        has_turn = opened.turns.take()
+                    opened.connection.execute(begin)
+                yield opened.connection
+                if begin is not None:
+                    opened.connection.execute("COMMIT")
+            except BaseException as error:
+                if opened is not None and opened.transactions == number and opened.connection.in_transaction:
+                    opened.connection.execute("ROLLBACK")
+                if isinstance(error, (sqlite3.Error, UnicodeDecodeError)) and spoils_connection(error):
+                    self._close_opened()
                 raise
+            finally:
+                if has_turn and opened is not None:
+                    opened.turns.give_back()
+                if thread is not None:
+                    forks.leave(thread)
 
     def version(self) -> int:
         """Changes whenever something was changed, through this thread's connection or another."""
@@ -100,26 +118,28 @@ class Connections:
             self._close_opened()
             self._local.__dict__.clear()
 
+    def _opened(self) -> forks.Opened:
+        """This thread's connection, opened when there is none. Only for where forks are held off."""
+        opened: forks.Opened | None = getattr(self._local, "opened", None)
+        if opened is not None and opened.is_closed:
+            opened = None
+        if opened is not None and opened.pid != os.getpid():
+            opened.turns.close()
+            _inherited.append(opened)
+            opened = None
+        if opened is None:
+            connection, identity = self._open()
+            opened = forks.Opened(connection, Turns(self._turns))
+            self._local.opened, self._local.identity, self._local.number = opened, identity, next(self._numbers)
+        elif file_identity(self.path) != self._local.identity:
+            raise self._lost()
+        return opened
+
     def _close_opened(self) -> None:
         """Have the next use open a connection anew, to the same file."""
         opened: forks.Opened | None = getattr(self._local, "opened", None)
         if opened is not None and opened.pid == os.getpid():
             opened.close()
-
-    def _get(self) -> sqlite3.Connection:
-        opened: forks.Opened | None = getattr(self._local, "opened", None)
-        if opened is not None and opened.is_closed:
-            opened = None
-        if opened is not None and opened.pid != os.getpid():
-            _inherited.append(opened)
-            opened = None
-        if opened is None:
-            connection, identity = self._open()
-            opened = forks.Opened(connection)
-            self._local.opened, self._local.identity, self._local.number = opened, identity, next(self._numbers)
-        elif file_identity(self.path) != self._local.identity:
-            raise self._lost()
-        return opened.connection
 
     def _lost(self) -> StoreError:
         return StoreError(f"the database {self.path} was deleted or replaced while it was in use")

@@ -16,19 +16,24 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from queuectl.store.turns import Turns
+
 
 class Opened:
-    """A connection that is closed before this process forks."""
+    """A connection that is closed before this process forks, and the turns of who writes with it."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, turns: Turns) -> None:
         self.connection = connection
+        self.turns = turns
         self.is_closed = False
         self.pid = os.getpid()
+        self.transactions = 0
         _gate.opened.add(self)
 
     def close(self) -> None:
         self.is_closed = True
         self.connection.close()
+        self.turns.close()
 
     def __del__(self) -> None:
         # Its thread has ended. The connection refers to itself: the garbage collector would come late.
@@ -45,20 +50,22 @@ class _Gate:
         self._inside: dict[int, int] = {}
         self._forks = 0
 
-    def enter(self) -> None:
+    def enter(self) -> int:
+        """Returns the thread that entered, for whoever leaves in its place."""
         me = threading.get_ident()
         with self._changed:
             while self._forks and me not in self._inside:
                 self._changed.wait()
             self._inside[me] = self._inside.get(me, 0) + 1
+        return me
 
-    def leave(self) -> None:
-        me = threading.get_ident()
+    def leave(self, who: int) -> None:
         with self._changed:
-            self._inside[me] -= 1
-            if not self._inside[me]:
-                del self._inside[me]
-                self._changed.notify_all()
+            self._inside[who] -= 1
+            if not self._inside[who]:
+                del self._inside[who]
+                if self._forks:
+                    self._changed.notify_all()
 
     def before_fork(self) -> None:
         """Wait until no other thread uses a connection, close all, and keep everybody out."""
@@ -90,11 +97,15 @@ os.register_at_fork(
 )
 
 
+enter, leave = _gate.enter, _gate.leave
+"""Between them no fork happens: there connections are used."""
+
+
 @contextmanager
 def held_off() -> Iterator[None]:
-    """No fork happens while the block runs: here connections are used."""
-    _gate.enter()
+    """No fork happens while the block runs."""
+    who = enter()
     try:
         yield
     finally:
-        _gate.leave()
+        leave(who)

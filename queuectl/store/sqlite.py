@@ -77,12 +77,13 @@ class SQLiteStore:
     """A :class:`~queuectl.store.base.Store` in the SQLite database at ``path``, which must exist.
 
     ``durable`` False is for workers: a power loss may undo the last moments of what they
-    recorded, so that a job runs once more; nothing that a user was told is affected.
+    recorded, so that a job runs once more; nothing that a user was told is affected. Writers take turns
+    by a lock on the directory ``turns``, where one is given.
     """
 
-    def __init__(self, path: str, busy_timeout: float, *, durable: bool = True) -> None:
+    def __init__(self, path: str, busy_timeout: float, *, durable: bool = True, turns: str | None = None) -> None:
         self.path = path
-        self._connections = Connections(path, busy_timeout, synchronous="FULL" if durable else "NORMAL")
+        self._connections = Connections(path, busy_timeout, synchronous="FULL" if durable else "NORMAL", turns=turns)
         self._sql = queries.load()
 
     @property
@@ -600,7 +601,7 @@ class SQLiteStore:
         if not self._value("is_any_old", {"states": as_json(list(states)), "before": before}):
             return Pruned(0, more=False)
         # On disk before the logs go: no power loss may bring a job back whose log is gone.
-        with self._connections.transaction(durable=True) as connection:
+        with self._connections.durable_transaction() as connection:
             if self._discard_logs(connection, most, discard):
                 return Pruned(0, more=True)
             rows: list[sqlite3.Row] = []
@@ -675,7 +676,7 @@ class SQLiteStore:
 def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLiteStore:
     """Open the queue's database. Raises ``NoSuchQueue``, ``Conflict``, ``StoreError``."""
     home.require()
-    store = SQLiteStore(home.database, busy_timeout, durable=durable)
+    store = SQLiteStore(home.database, busy_timeout, durable=durable, turns=home.run)
     store.version()
     home.check_sole_database()
     return store

@@ -23,15 +23,15 @@ FOR_JSON = {"json", "_json"}
 
 MOST: dict[tuple[str, ...], tuple[int, set[str]]] = {
     ("--help",): (5, set()),
-    ("enqueue", "--command", "true"): (22, set()),
-    ("enqueue", "--", "true"): (22, {"shlex"}),
-    ("status",): (26, {"fcntl"}),
-    ("list",): (23, set()),
-    ("show", "1"): (23, set()),
-    ("__complete", "zsh", "cancel", ""): (18, set()),
-    ("__complete", "bash", "queuectl cancel "): (18, {"shlex"}),
-    ("cron", "list"): (27, FOR_JSON),
-    ("wait", "1", "--timeout", "0"): (23, FOR_JSON | {"select"}),
+    ("enqueue", "--command", "true"): (23, {"fcntl"}),
+    ("enqueue", "--", "true"): (23, {"shlex", "fcntl"}),
+    ("status",): (27, {"fcntl"}),
+    ("list",): (24, set()),
+    ("show", "1"): (24, set()),
+    ("__complete", "zsh", "cancel", ""): (19, set()),
+    ("__complete", "bash", "queuectl cancel "): (19, {"shlex"}),
+    ("cron", "list"): (28, FOR_JSON),
+    ("wait", "1", "--timeout", "0"): (24, FOR_JSON | {"select"}),
 }
 """Of each command, how many modules of queuectl it may import, and what else."""
 

@@ -1,0 +1,76 @@
+"""Writers of one queue take turns: who waits for SQLite's lock sleeps for milliseconds, and then longer and longer.
+
+A transaction takes a fraction of one. So before its transaction, a writer takes a lock of the kernel's on
+``run/``, and looks again soon when somebody else has it. Nothing relies on this: it is SQLite's lock that keeps
+writers apart. Where a turn cannot be had (a stopped writer has it, the file system knows no such locks), the writer
+goes on without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+
+_PAUSE = 0.0001
+"""Seconds until another look: half of what a transaction takes. Each pause is longer by half than the one before."""
+_LONGEST_PAUSE = 0.0005
+_PATIENCE = 0.05
+"""Seconds that a turn is waited for: by far longer than a writer has it, unless it is stopped or its disk is slow."""
+
+
+class Turns:
+    """The turns of one connection's writer, with a lock on ``directory`` of its own; none where that is None."""
+
+    def __init__(self, directory: str | None) -> None:
+        self._directory = directory
+        self._descriptor: int | None = None
+
+    def take(self) -> bool:
+        """Wait for a turn, not for long; whether it was had, and must be given back."""
+        if self._descriptor is None and not self._open():
+            return False
+        pause, until = _PAUSE, 0.0
+        while not self._is_had():
+            until = until or time.monotonic() + _PATIENCE
+            if self._descriptor is None or time.monotonic() > until:
+                return False
+            time.sleep(pause)
+            pause = min(1.5 * pause, _LONGEST_PAUSE)
+        return True
+
+    def give_back(self) -> None:
+        """Let the next writer have its turn."""
+        import fcntl
+
+        if self._descriptor is not None:
+            with contextlib.suppress(OSError):
+                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+
+    def close(self) -> None:
+        """Close the descriptor. A turn that others opened along with it, by a fork, stays theirs."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    def _open(self) -> bool:
+        directory, self._directory = self._directory, None  # it is tried once
+        if directory is None:
+            return False
+        with contextlib.suppress(OSError):
+            self._descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        return self._descriptor is not None
+
+    def _is_had(self) -> bool:
+        if self._descriptor is None:
+            return False
+        import fcntl  # commands that only look start faster without
+
+        try:
+            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            self.close()  # there are no such locks here
+            return False
+        return True
