@@ -84,6 +84,11 @@ def open_regular(path: str, flags: int, *, follow: bool = False) -> int:
 
     Never blocks on a FIFO that somebody planted in its place, nor takes a symlink, unless it is to ``follow`` one.
     """
+    return open_and_look(path, flags, follow=follow)[0]
+
+
+def open_and_look(path: str, flags: int, *, follow: bool = False) -> tuple[int, os.stat_result]:
+    """As :func:`open_regular`, with what the file was like when it was opened."""
     flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW)
     try:
         handle = os.open(path, flags, PRIVATE_FILE)
@@ -93,11 +98,12 @@ def open_regular(path: str, flags: int, *, follow: bool = False) -> int:
         if error.errno == errno.ENXIO:  # a socket, or a FIFO that nobody reads
             raise _not_regular(path) from error
         raise
-    mode = os.fstat(handle).st_mode
-    if not stat.S_ISREG(mode):
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
         os.close(handle)
-        raise IsADirectoryError(errno.EISDIR, "it is a directory", path) if stat.S_ISDIR(mode) else _not_regular(path)
-    return handle
+        is_directory = stat.S_ISDIR(status.st_mode)
+        raise IsADirectoryError(errno.EISDIR, "it is a directory", path) if is_directory else _not_regular(path)
+    return handle, status
 
 
 def _not_regular(path: str) -> OSError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 from typing import NamedTuple
 
 from queuectl import files
@@ -27,14 +28,14 @@ class Home(NamedTuple):
 
     @property
     def logs(self) -> str:
-        return os.path.join(self.directory, "job_logs")
+        return _beside(self.database, "job_logs")
 
     @property
     def run(self) -> str:
         return os.path.join(self.directory, "run")
 
     def log(self, job_id: str) -> str:
-        return os.path.join(self.logs, f"{job_id}.log")
+        return f"{self.logs}{os.sep}{job_id}.log"
 
     def worker_pid(self, number: int) -> str:
         return os.path.join(self.run, f"worker-{number}.pid")
@@ -136,6 +137,12 @@ class Home(NamedTuple):
                 files.write_durably(self.marker, f"{name}\n")
             except OSError as error:
                 raise StoreError(f"cannot write {self.marker}: {error.strerror}") from error
+
+
+@lru_cache(maxsize=64)
+def _beside(database: str, name: str) -> str:
+    """A path that a worker asks for with each job."""
+    return os.path.join(os.path.dirname(database), name)
 
 
 class Location(NamedTuple):

@@ -24,41 +24,42 @@ def open_for_append(path: str, *, fresh: bool = False) -> JobLog:
     """
     flags = os.O_RDWR | os.O_APPEND | os.O_CREAT
     try:
-        descriptor = files.open_regular(path, flags)
+        descriptor, status = files.open_and_look(path, flags)
     except FileNotFoundError:
         files.make_private_directory(os.path.dirname(path))
-        descriptor = files.open_regular(path, flags)
+        descriptor, status = files.open_and_look(path, flags)
     os.set_blocking(descriptor, True)
-    return JobLog(path, descriptor, fresh=fresh)
+    return JobLog(path, descriptor, _emptied(descriptor) if fresh and status.st_size else status)
+
+
+def _emptied(descriptor: int) -> os.stat_result:
+    os.ftruncate(descriptor, 0)
+    return os.fstat(descriptor)
 
 
 class JobLog:
     """The log of an attempt that runs. ``start`` is the offset at which its output begins."""
 
-    def __init__(self, path: str, descriptor: int, *, fresh: bool = False) -> None:
+    def __init__(self, path: str, descriptor: int, status: os.stat_result) -> None:
         self.path = path
         self.descriptor = descriptor
-        status = os.fstat(descriptor)
-        if fresh and status.st_size:
-            os.ftruncate(descriptor, 0)
-            status = os.fstat(descriptor)
         self.start = status.st_size
         self._blocks_before = status.st_blocks
         self._can_punch = True
 
-    def written(self) -> int:
-        """Bytes that the attempt wrote, those that were dropped again among them; 0 if it cut the file shorter."""
-        return max(0, os.fstat(self.descriptor).st_size - self.start)
-
-    def keep_below(self, limit: int) -> None:
+    def keep_below(self, limit: int) -> int:
         """Give disk back when the attempt's output takes more than ``limit`` bytes; 0 for no limit.
 
-        The middle is punched out: the beginning and the end stay.
+        The middle is punched out: the beginning and the end stay. Returns how many bytes the attempt wrote, those
+        that were dropped again among them; 0 if it cut the file shorter.
         """
         status = os.fstat(self.descriptor)
         taken = (status.st_blocks - self._blocks_before) * _BLOCK
-        if not limit or taken <= limit or not self._can_punch:
-            return
+        if limit and taken > limit and self._can_punch:
+            self._drop_middle(status, limit)
+        return max(0, status.st_size - self.start)
+
+    def _drop_middle(self, status: os.stat_result, limit: int) -> None:
         block = status.st_blksize or 4096
         first = -(-(self.start + limit // 2) // block) * block
         last = (status.st_size - limit // 4) // block * block

@@ -71,6 +71,12 @@ class WorkerLink:
         self.may_be_cancelled = False
         self.new_keepers: list[int] = []
         line.setblocking(False)
+        self._poll = select.poll()
+        self._poll.register(line, select.POLLIN)
+        self._signals_at = -1
+        if signals is not None:
+            self._signals_at = signals.fileno()
+            self._poll.register(self._signals_at, select.POLLIN)
 
     def tell(self, message: bytes) -> None:
         """Send a message to the supervisor."""
@@ -83,19 +89,21 @@ class WorkerLink:
 
         Returns those of ``also`` that are ready.
         """
-        left = max(0.0, self._beat_at - self._clock.monotonic())
-        poll = select.poll()
-        for descriptor in also if self._is_orphan else (self._line.fileno(), *also):
-            poll.register(descriptor, select.POLLIN)
-        if self._signals is not None:
-            poll.register(self._signals.fileno(), select.POLLIN)
-        ready = {descriptor for descriptor, _ in poll.poll(1000 * (left if timeout is None else min(left, timeout)))}
-        if self._signals is not None:
+        left = self._beat_at - self._clock.monotonic()
+        for descriptor in also:
+            self._poll.register(descriptor, select.POLLIN)
+        try:
+            found = self._poll.poll(1000 * max(0.0, left if timeout is None else min(left, timeout)))
+        finally:
+            for descriptor in also:
+                self._poll.unregister(descriptor)
+        ready = {descriptor for descriptor, _ in found}
+        if self._signals is not None and self._signals_at in ready:
             self._signals.take()
-        if self._line.fileno() in ready:
+        if ready and not self._is_orphan and self._line.fileno() in ready:
             self._hear()
         self._give_sign_of_life()
-        return ready & set(also)
+        return ready.intersection(also)
 
     def newest_keeper(self) -> int | None:
         """The descriptor of the newest keeper that the supervisor sent, once; None when it sent none."""
@@ -125,6 +133,7 @@ class WorkerLink:
         self.new_keepers += descriptors
         if not data:
             self._is_orphan, self.stopping, self.order = True, True, ABANDON
+            self._poll.unregister(self._line)
         if STOP in data or END_GENTLY in data or END_NOW in data:
             self.stopping = True
         if LOOK_FOR_CANCEL in data:

@@ -83,17 +83,18 @@ class Family:
     statuses: dict[int, int] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     abandoned: set[Unit] = field(default_factory=set)
-    _childless: bool = False
+    is_childless: bool = False
+    """Whether the last :meth:`reap` proved that there is nothing left; what has no child gets none but by starting it."""
     _strangers_reaped: int = 0
 
     def reap(self) -> None:
         """Collect every child that has ended: its status, by PID, and what it used up."""
-        self._childless = False
+        self.is_childless = False
         while True:
             try:
                 pid, status, usage = os.wait4(-1, os.WNOHANG)
             except ChildProcessError:
-                self._childless = True
+                self.is_childless = True
                 return
             if pid == 0:
                 return
@@ -104,7 +105,7 @@ class Family:
     @property
     def is_gone(self) -> bool:
         """Whether, after a :meth:`reap`, nothing that counts is left."""
-        if self._childless:
+        if self.is_childless:
             return True
         return bool(self.abandoned or self.known()) and self._looks_empty()
 

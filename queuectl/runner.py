@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from queuectl import joblog, slot
 from queuectl.clock import SYSTEM_CLOCK, Clock, human
@@ -35,8 +35,7 @@ _ROOM_CHECK = 0.5
 _STILL_THERE = 0.02
 
 
-@dataclass(frozen=True)
-class Assignment:
+class Assignment(NamedTuple):
     """What a runner needs to know about an attempt. Durations are seconds, 0 for no limit."""
 
     job_id: str
@@ -229,8 +228,7 @@ class _Attempt:
         if self.timed_out or (self.order is not None and self.order.gently):
             self._end_gently()
         leftover = self._end_at_once()
-        self.log.keep_below(self.task.log_max_bytes)
-        return self._outcome(leftover)
+        return self._outcome(leftover, self.log.keep_below(self.task.log_max_bytes))
 
     @property
     def _first_ended(self) -> bool:
@@ -238,19 +236,22 @@ class _Attempt:
 
     def _wait_for_first_process(self) -> None:
         """Until it ends by itself, its time is up, or somebody wants it ended."""
+        check = _LOG_CHECK if self.task.log_max_bytes else None
+        left = None if self.deadline is None else self.deadline - self.clock.monotonic()
         while True:
+            # A child that has ended already wakes us here.
+            self._listen(check if left is None else left if check is None else min(left, check))
             self.family.reap()
             if self._first_ended:
                 self.order = None  # it came too late to have ended anything
                 return
             if self.order is not None:
                 return
-            left = None if self.deadline is None else self.deadline - self.clock.monotonic()
-            if left is not None and left <= 0:
-                self.timed_out = True
-                return
-            check = _LOG_CHECK if self.task.log_max_bytes else None
-            self._listen(min((wait for wait in (left, check) if wait is not None), default=None))
+            if self.deadline is not None:
+                left = self.deadline - self.clock.monotonic()
+                if left <= 0:
+                    self.timed_out = True
+                    return
             self.log.keep_below(self.task.log_max_bytes)
 
     def _end_gently(self) -> None:
@@ -267,6 +268,8 @@ class _Attempt:
 
     def _end_at_once(self) -> tuple[str, ...]:
         """Kill what is left, round after round, for it may fork meanwhile; names of what cannot be killed."""
+        if self.family.is_childless:
+            return ()
         deadline = self.clock.monotonic() + UNKILLABLE_WAIT
         self.family.reap()
         while not self.family.is_gone:
@@ -284,7 +287,7 @@ class _Attempt:
         if order is not None and (self.order is None or not order.gently):
             self.order = order if self.order is None else Order(self.order.outcome, gently=False)
 
-    def _outcome(self, leftover: tuple[str, ...]) -> Outcome:
+    def _outcome(self, leftover: tuple[str, ...], log_bytes: int) -> Outcome:
         status = self.family.statuses.get(self.pid)
         code = None if status is None or not os.WIFEXITED(status) else os.WEXITSTATUS(status)
         number = None if status is None or not os.WIFSIGNALED(status) else os.WTERMSIG(status)
@@ -297,7 +300,7 @@ class _Attempt:
             cpu_seconds=round(self.family.usage.cpu_seconds, 6),
             max_rss_bytes=self.family.usage.max_rss_bytes,
             log_offset=self.log.start,
-            log_bytes=self.log.written(),
+            log_bytes=log_bytes,
             leftover=leftover,
         )
 

@@ -81,20 +81,20 @@ class Slot:
         # What the last one noted stays: a thread may be about to read what its dead keeper ran.
         former = read(path) or Running(0, 0, 0, 0, 0, 0, "", "")
         self._descriptor = files.open_regular(path, os.O_WRONLY | os.O_CREAT)
-        self._noted = former._replace(boot=pidfile.boot_id(), namespace=pidfile.pid_namespace(), told_by=None)
-        self._here = f'"boot": {json.dumps(self._noted.boot)}, "namespace": {json.dumps(self._noted.namespace)}'
+        self._here = f'"boot": {json.dumps(pidfile.boot_id())}, "namespace": {json.dumps(pidfile.pid_namespace())}'
+        self._begin(former.seq, former.number, former.log_offset, former.not_before)
         # Takes the space on the disk now, not when a job has been started already.
-        self._note(self._noted._replace(pid=0, started=0))
+        self._note(outcome=json.dumps(former.outcome), ended_at=former.ended_at)
 
     def opened(self, seq: int, number: int, log_offset: int) -> None:
         """Note where the log of an attempt begins: by the time it can be noted what was started, it may be over."""
-        former = self._noted
-        self._note(Running(0, processes.ticks(), 0, seq, number, log_offset, former.boot, former.namespace))
+        self._begin(seq, number, log_offset, processes.ticks())
+        self._note()
 
     def started(self, pid: int) -> None:
         """Note which process leads the attempt: it was started between the last call and this one."""
         # To look it up would take longer, since it has just begun to run.
-        self._note(self._noted._replace(pid=pid, started=processes.ticks()))
+        self._note(pid, processes.ticks())
 
     def ended(self, outcome: Outcome, ended_at: int) -> None:
         """Note that nothing of the attempt is left, and how it ended."""
@@ -109,16 +109,18 @@ class Slot:
             text = json.dumps(told)
         # A file system that copies what it writes may have no room for it. Then the worker alone knows.
         with contextlib.suppress(OSError):
-            self._note(self._noted._replace(pid=0, started=0, outcome=told, ended_at=ended_at), text)
+            self._note(outcome=text, ended_at=ended_at)
 
-    def _note(self, running: Running, outcome: str | None = None) -> None:
-        """Write what runs; ``outcome`` is the text of its outcome, where somebody has it already."""
-        self._noted = running
+    def _begin(self, seq: int, number: int, log_offset: int, not_before: int) -> None:
+        self._not_before = not_before
+        self._attempt = f'"seq": {seq}, "number": {number}, "log_offset": {log_offset}, {self._here}'
+
+    def _note(self, pid: int = 0, started: int = 0, outcome: str = "null", ended_at: int = 0) -> None:
+        """Write a :class:`Running` as JSON; ``outcome`` is JSON already."""
         # Three times a job: a general encoder would take longer than the write.
         text = (
-            f'{{"pid": {running.pid}, "not_before": {running.not_before}, "started": {running.started}, '
-            f'"seq": {running.seq}, "number": {running.number}, "log_offset": {running.log_offset}, {self._here}, '
-            f'"outcome": {outcome or json.dumps(running.outcome)}, "ended_at": {running.ended_at}}}'
+            f'{{"pid": {pid}, "not_before": {self._not_before}, "started": {started}, {self._attempt}, '
+            f'"outcome": {outcome}, "ended_at": {ended_at}}}'
         )
         os.pwrite(self._descriptor, text.encode().ljust(_SIZE), 0)
 
