@@ -172,6 +172,9 @@ class ThreadCrew:
         member.pid, member.line, member.is_hosted = self._host, ours, True
 
     def _start_host(self) -> None:
+        # Here and once, not in each process that is forked; workers that are processes start faster without.
+        import queuectl.keeper  # noqa: F401
+
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._host = host.fork(lambda: host.run_threads(self.terms, theirs), "workers", {theirs.fileno()})
         theirs.close()

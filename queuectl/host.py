@@ -17,7 +17,6 @@ from queuectl.cgroup import WorkerGroups
 from queuectl.errors import QueueError
 from queuectl.home import Home
 from queuectl.inbox import Inbox
-from queuectl.keeper import KeeperRunner, keep
 from queuectl.link import DRAINED, FAREWELL, USUAL_PACE, Pace, WorkerLink
 from queuectl.proctree import become_subreaper
 from queuectl.runner import LocalRunner, Runner
@@ -100,6 +99,8 @@ def run_worker(terms: Terms, number: int, line: socket.socket) -> None:
 
 def run_keeper(terms: Terms, number: int, descriptor: int) -> None:
     """A keeper process: it runs the jobs of one worker thread, and is their subreaper."""
+    from queuectl.keeper import keep
+
     become_subreaper()
     name = f"worker-{number}"
     terms.groups.enter(name)
@@ -137,6 +138,8 @@ def _run_thread(terms: Terms, name: str, line: int, keeper: int) -> None:
 
     Its keeper ends its job then, and the supervisor puts right what is left; the other threads go on.
     """
+    from queuectl.keeper import KeeperRunner
+
     lifeline = socket.socket(fileno=line)
     link = WorkerLink(lifeline, heartbeat=terms.pace.heartbeat)
     runner = KeeperRunner(keeper, terms.home.slot(name), link.newest_keeper)
