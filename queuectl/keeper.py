@@ -27,6 +27,7 @@ class KeeperRunner:
     """
 
     _keeper: Connection[object, object]
+    _told: select.poll
     _is_ready: bool
     _is_lost: bool
 
@@ -43,7 +44,7 @@ class KeeperRunner:
             self._keeper.close()
             self._welcome(descriptor)
         try:
-            while not self._is_lost and self._keeper.poll(0):
+            while not self._is_lost and self._told.poll(0):
                 self._is_ready = self._keeper.recv() == READY
         except (EOFError, OSError):
             self._is_ready, self._is_lost = False, True
@@ -70,7 +71,7 @@ class KeeperRunner:
             order = orders.wait(None, (self._keeper.fileno(),))
             if order is not None:
                 self._keeper.send((task.seq, task.number, order))
-            if self._keeper.poll(0):
+            if self._told.poll(0):
                 outcome = self._keeper.recv()
                 assert isinstance(outcome, Outcome)
                 return outcome
@@ -87,6 +88,9 @@ class KeeperRunner:
 
     def _welcome(self, descriptor: int) -> None:
         self._keeper = Connection(descriptor)
+        # A look by the connection itself would make one of these each time.
+        self._told = select.poll()
+        self._told.register(descriptor, select.POLLIN)
         self._is_ready = False
         self._is_lost = False
 
@@ -95,38 +99,47 @@ def keep(descriptor: int, note: slot.Slot, signals: Inbox) -> None:
     """A keeper's life: run what comes over the socket until its other end closes."""
     connection: Connection[object, object] = Connection(descriptor)
     runner = LocalRunner(note)
+    news = select.poll()
+    news.register(signals, select.POLLIN)
+    news.register(connection, select.POLLIN)
     # The other end is gone: there is nobody to tell, and the supervisor has heard of it.
     with contextlib.suppress(EOFError, OSError):
         connection.send(READY)
         while True:
             task = connection.recv()
             if isinstance(task, Assignment):  # and no order that came after its attempt had ended
-                connection.send(runner.run(task, _OrdersFrom(connection, signals, task)))
+                connection.send(runner.run(task, _OrdersFrom(connection, signals, news, task)))
 
 
 class _OrdersFrom:
-    """Orders as a keeper hears them from its thread; the thread's death is one of them."""
+    """Orders as a keeper hears them from its thread; the thread's death is one of them.
+
+    ``news`` polls both the signals and the connection.
+    """
 
     is_abandoned = False
 
-    def __init__(self, connection: Connection[object, object], signals: Inbox, task: Assignment) -> None:
+    def __init__(
+        self, connection: Connection[object, object], signals: Inbox, news: select.poll, task: Assignment
+    ) -> None:
         self._task = task
+        self._news = news
         self._connection = connection
         self._signals = signals
         self._alone = False
 
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> Order | None:
-        poll = select.poll()
-        for descriptor in (self._signals.fileno(), *also, *(() if self._alone else (self._connection.fileno(),))):
-            poll.register(descriptor, select.POLLIN)
-        poll.poll(None if timeout is None else 1000 * max(0.0, timeout))
-        self._signals.take()
-        if self._alone or not self._connection.poll(0):
+        assert not also, "a keeper waits for nothing else"
+        ready = {descriptor for descriptor, _ in self._news.poll(None if timeout is None else 1000 * max(0.0, timeout))}
+        if self._signals.fileno() in ready:
+            self._signals.take()
+        if self._alone or self._connection.fileno() not in ready:
             return None
         try:
             said = self._connection.recv()
         except (EOFError, OSError):
             self._alone = True
+            self._news.unregister(self._connection)
             return ABANDON
         assert isinstance(said, tuple)
         seq, number, order = said
