@@ -8,7 +8,7 @@ STAMP := $(VENV)/made
 # Most tests start many processes of ours: without compiled modules each would compile them anew.
 export PYTHONDONTWRITEBYTECODE :=
 # Many tests wait more than they compute.
-WORKERS ?= 4
+WORKERS ?= 6
 
 # A virtual environment whose Python does not run (moved, or its base removed) is made anew.
 ifneq ($(shell $(BIN)/python -c 'print(1)' 2>/dev/null),1)

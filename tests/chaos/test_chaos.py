@@ -98,7 +98,9 @@ def sql(statement: str) -> Callable[[Ground], None]:
 
 
 def leave_a_process(ground: Ground) -> None:
-    subprocess.Popen(["sleep", ground.token])
+    process = subprocess.Popen(["sleep", ground.token])
+    # For a moment after its start a process has no command line yet.
+    eventually(lambda: Path(f"/proc/{process.pid}/cmdline").read_bytes())
 
 
 SEEN: dict[str, tuple[Callable[[Ground], object], str]] = {
