@@ -13,10 +13,11 @@ import os
 import time
 
 _PAUSE = 0.0001
-"""Seconds until another look: half of what a transaction takes. Each pause is longer by half than the one before."""
-_LONGEST_PAUSE = 0.0005
-_PATIENCE = 0.05
-"""Seconds that a turn is waited for: by far longer than a writer has it, unless it is stopped or its disk is slow."""
+"""Seconds until another look: half of what a transaction takes. Each pause is twice as long as the one before: of many
+who wait somebody looks soon, and to look costs each of them as much as a system call or two."""
+_LONGEST_PAUSE = 0.05
+_PATIENCE = 0.5
+"""Seconds that a turn is waited for: by far longer than many writers take, unless one is stopped or its disk is slow."""
 
 
 class Turns:
@@ -36,7 +37,7 @@ class Turns:
             if self._descriptor is None or time.monotonic() > until:
                 return False
             time.sleep(pause)
-            pause = min(1.5 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _LONGEST_PAUSE)
         return True
 
     def give_back(self) -> None:
