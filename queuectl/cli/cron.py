@@ -19,7 +19,10 @@ if TYPE_CHECKING:
 
     from queuectl.schedule import Schedule
 
-_OF_THE_JOB = ("command", "command_file", "max_retries", "timeout", "cwd", "env", "priority", "group")
+_OF_THE_JOB = (
+    *("command", "command_file", "max_retries", "timeout", "cwd", "env", "priority", "group", "batch"),
+    *("retry_on", "no_retry_on", "backoff_base"),
+)
 """The options of ``enqueue`` that make sense for a job that is made again and again."""
 
 _TABLE = (

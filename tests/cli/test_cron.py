@@ -64,6 +64,7 @@ def test_what_json_tells(bench: Bench) -> None:
         "g",
         "--priority",
         "2",
+        *("--batch", "b", "--retry-on", "75", "--no-retry-on", "1-9", "--backoff-base", "3"),
     )
     result = bench.run("cron", "add", "x", *DAILY, *options, "--missed", "skip", "--command", "true", "--json")
     assert result.code == 0
@@ -72,7 +73,7 @@ def test_what_json_tells(bench: Bench) -> None:
     assert len(listed.pop("upcoming")) == 5
     assert listed.pop("next_slot").endswith("00.000000Z")
     job = {"command": "true", "timeout": 600.0, "max_retries": 1, "cwd": "/", "env": {"A": "b"}}
-    job |= {"group": "g", "priority": 2}
+    job |= {"group": "g", "priority": 2, "batch": "b", "retry_on": "75", "no_retry_on": "1-9", "backoff_base": 3.0}
     nothing = dict.fromkeys(("last_slot", "last_job", "last_state", "note"))
     assert listed == {
         "name": "x",

@@ -54,6 +54,18 @@ def test_a_slot_that_was_missed_is_made_up_for_at_the_next_start(farm: Farm, mod
     assert 0 <= SYSTEM_CLOCK.now() - slot_of(job) < 2 * 3600 * SECOND, "the last of those that were missed"
 
 
+def test_a_run_has_the_retry_policy_and_the_batch_of_its_schedule(farm: Farm, mode: str) -> None:
+    farm.run("config", "set", "backoff_base", "0")
+    long_ago = Queue(farm.home.database, clock=HandClock(SYSTEM_CLOCK.now() - 86_400 * SECOND))
+    options = {"max_retries": 2, "batch": "nights", "cwd": "/"}
+    long_ago.add_schedule("again", "@hourly", "exit 75", retry_on="75", **options)
+    long_ago.add_schedule("once", "@hourly", "exit 76", no_retry_on="70-80", **options)
+    long_ago.close()
+    assert farm.run("worker-run", "--count", "2", "--mode", mode, "--drain").returncode == 0
+    ran = {job.id.split("-")[0]: job for job in farm.queue.jobs("dead", batch="nights")}
+    assert {name: job.attempts for name, job in ran.items()} == {"again": 3, "once": 1}
+
+
 def test_no_run_while_one_goes_on(farm: Farm, mode: str) -> None:
     go = farm.directory / "go"
     farm.queue.add_schedule("s", EVERY_SECOND, f"until test -e {go}; do sleep 0.02; done", cwd="/")
