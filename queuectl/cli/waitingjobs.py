@@ -11,6 +11,7 @@ from queuectl.cli import output
 from queuectl.cli.base import App, Command, command, pass_app
 from queuectl.cli.enqueue import cmd_enqueue, command_line
 from queuectl.cli.jobs import report
+from queuectl.model import CANCELLED
 
 _NOT_EDITED = {"job_file", "each", "nul", "given_id", "wait", "argv", "if_exists"}
 
@@ -76,6 +77,8 @@ def cmd_edit(
     queue = app.existing_queue()
     job = queue.edit(job_id, **changes)
     report(app, [job], "changed")
+    if job.state == CANCELLED:
+        output.note(f"job {job.id} is cancelled by that: {job.reason}")
 
 
 @command("why", examples=("queuectl why 1", "queuectl why 1 --json"))

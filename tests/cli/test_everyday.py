@@ -157,6 +157,14 @@ def test_edit_of_what_else_enqueue_sets(bench: Bench, monkeypatch: pytest.Monkey
     assert (claimed.env["A"], claimed.env["TAKEN"]) == ("1", "along")
 
 
+def test_an_edit_that_cancels_says_so(bench: Bench) -> None:
+    bad = enqueue(bench, "--max-retries", "0")
+    assert bench.run("cancel", bad).code == 0
+    result = bench.run("edit", enqueue(bench), "--after", bad)
+    assert result.code == 0
+    assert result.err.splitlines()[1:] == ["queuectl: job 2 is cancelled by that: needs job 1, which did not complete"]
+
+
 def test_edit_of_needs(bench: Bench) -> None:
     first = enqueue(bench)
     job_id = enqueue(bench, "--after", first)
