@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
@@ -35,14 +37,12 @@ def eventually(condition: Callable[[], Any], what: str = "", patience: float = P
 class Farm:
     """A queue in a directory of its own, its workers, and a token by which its jobs' processes are known.
 
-    Its commands are forked from a server, or start as programs of the shell do: ``unprivileged``, or since
-    something about how they start is ``altered``.
+    Its commands are forked from a server; ``unprivileged`` ones have no rights at all.
     """
 
-    def __init__(self, directory: Path, unprivileged: bool = False, altered: bool = False) -> None:
+    def __init__(self, directory: Path, unprivileged: bool = False) -> None:
         self.directory = directory
         self.unprivileged = unprivileged
-        self.altered = altered
         self.token = f"7{uuid.uuid4().int % 10**8:08d}.25"
         """A number of seconds that nothing else on the machine sleeps for."""
         self._foreground: list[subprocess.Popen[bytes]] = []
@@ -53,17 +53,11 @@ class Farm:
 
     def run(self, *arguments: str, timeout: float = 90) -> subprocess.CompletedProcess[str]:
         """Run a command of queuectl in the directory; assert on the result yourself."""
-        if not self.unprivileged and not self.altered:
-            return Command(self.directory, arguments).wait(timeout)
-        return subprocess.run(
-            self._command(*arguments),
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return Command(self.directory, arguments, self.prepare()).wait(timeout)
+
+    def prepare(self) -> Callable[[], None] | None:
+        """What a process that is forked does before it becomes a command."""
+        return become_nobody if self.unprivileged else None
 
     def launch(self, *arguments: str, prepare: Callable[[], None] | None = None) -> Command:
         """Start a command, in a process that calls ``prepare`` first, and do not wait for it."""
@@ -157,6 +151,39 @@ def as_nobody(command: list[str]) -> list[str]:
         'mkdir -p "$1" && mount --bind "$spot" "$1" && umount "$spot" && rmdir "$spot" && shift 2 && exec "$@"'
     )
     return ["unshare", "--mount", "sh", "-c", show, "sh", sys.base_prefix, closed, *drop, *command]
+
+
+def become_nobody() -> None:
+    """As :func:`as_nobody`, for this process itself, which has one thread."""
+    closed = closed_ancestor(sys.base_prefix)
+    if closed is not None:
+        _system("unshare", _NEW_MOUNTS)
+        _mount("none", "/", flags=_MS_REC | _MS_PRIVATE)
+        spot = tempfile.mkdtemp()
+        _mount(sys.base_prefix, spot, flags=_MS_BIND)
+        _mount("tmpfs", closed, "tmpfs", options="mode=755")
+        os.makedirs(sys.base_prefix)
+        _mount(spot, sys.base_prefix, flags=_MS_BIND)
+        _system("umount", spot.encode())
+        os.rmdir(spot)
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+    _system("prctl", _PR_SET_DUMPABLE, 1, 0, 0, 0)  # or /proc would still show it as root's
+
+
+_NEW_MOUNTS = 0x20000
+_MS_BIND, _MS_REC, _MS_PRIVATE = 1 << 12, 1 << 14, 1 << 18
+_PR_SET_DUMPABLE = 4
+
+
+def _mount(source: str, target: str, kind: str = "none", flags: int = 0, options: str = "") -> None:
+    _system("mount", source.encode(), target.encode(), kind.encode(), flags, options.encode())
+
+
+def _system(call: str, *arguments: bytes | int) -> None:
+    if getattr(ctypes.CDLL(None, use_errno=True), call)(*arguments) != 0:
+        raise OSError(ctypes.get_errno(), f"{call} failed: {os.strerror(ctypes.get_errno())}")
 
 
 def closed_ancestor(path: str) -> str | None:

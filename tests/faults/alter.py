@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import sys
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 
@@ -24,11 +25,16 @@ def failing(name: str) -> Any:
     return fail
 
 
-def main(changes: str, *command: str) -> int:
-    for path, value in json.loads(changes).items():
+def alter(changes: Mapping[str, Any]) -> None:
+    """Make the changes in this process."""
+    for path, value in changes.items():
         module, _, name = path.rpartition(".")
         new = failing(value) if isinstance(value, str) else value
         setattr(importlib.import_module(module), name, new)
+
+
+def main(changes: str, *command: str) -> int:
+    alter(json.loads(changes))
     # Only now: what others import by name is altered for them, too.
     from queuectl import cli
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,14 +19,25 @@ class AlteredFarm(Farm):
 
     def __init__(self, directory: Path, unprivileged: bool = False) -> None:
         self._changes: dict[str, Any] = {}
-        super().__init__(directory, unprivileged, altered=True)
+        super().__init__(directory, unprivileged)
 
     def alter(self, **changes: Any) -> None:
         """Change functions and values from now on, instead of what was changed before; ``__`` stands for a dot."""
         self._changes = {name.replace("__", "."): value for name, value in changes.items()}
+
+    def prepare(self) -> Callable[[], None] | None:
+        return partial(_prepare, self._changes, super().prepare())
 
     def _command(self, *arguments: str) -> list[str]:
         if not self._changes:
             return super()._command(*arguments)
         command = [sys.executable, _LAUNCHER, json.dumps(self._changes), *arguments]
         return as_nobody(command) if self.unprivileged else command
+
+
+def _prepare(changes: dict[str, Any], more: Callable[[], None] | None) -> None:
+    from faults.alter import alter
+
+    alter(changes)
+    if more is not None:
+        more()

@@ -8,47 +8,24 @@ from pathlib import Path
 
 import pytest
 from farm import PATIENCE, Farm, assert_books_balance, eventually
+from faults.turned_clock import TurnedClock, TurnedFarm
 
-from queuectl import Queue
-from queuectl.clock import SECOND, Clock, timestamp
+from queuectl.clock import SECOND, timestamp
 from queuectl.model import Attempt
 
 HOUR = 3600
 
 
-class TurnedClock(Clock):
-    """The wall clock as all processes of a test see it. It is turned by writing a file."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._offset = 0
-
-    def turn(self, seconds: int) -> None:
-        """Set the clock forward, or back."""
-        self._offset += seconds
-        beside = self._path.with_suffix(".new")
-        beside.write_text(str(self._offset))
-        beside.rename(self._path)
-
-    def now(self) -> int:
-        return super().now() + self._offset * SECOND
-
-
 @pytest.fixture
-def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TurnedClock:
-    """What this test starts from now on sees this clock."""
-    path = tmp_path / "offset"
-    monkeypatch.setenv("TURNED_CLOCK", str(path))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "turned_clock"))
-    return TurnedClock(path)
+def clock(tmp_path: Path) -> TurnedClock:
+    return TurnedClock(tmp_path / "offset")
 
 
 @pytest.fixture
 def farm(clock: TurnedClock, tmp_path: Path) -> Iterator[Farm]:
     home = tmp_path / "home"
     home.mkdir()
-    farm = Farm(home, altered=True)
-    farm.queue = Queue(farm.home.database, clock=clock)
+    farm = TurnedFarm(home, clock)
     yield farm
     farm.clean_up()
 
