@@ -74,12 +74,12 @@ class Connections:
         before the block is left, it is left as the generator is freed. One generator for all: there are some uses a
         job, and each layer takes as long as a statement.
         """
-        thread: int | None = None
+        visitor = forks.Visitor()
         opened: forks.Opened | None = None
-        number, has_turn = 0, False
+        number = 0
         with explained(self.path):
             try:
-                thread = forks.enter()
+                forks.enter(visitor)
                 opened = self._opened()
                 if begin is not None:
                     if opened.connection.in_transaction:
@@ -87,7 +87,7 @@ class Connections:
                         opened.connection.execute("ROLLBACK")
                     opened.transactions = number = opened.transactions + 1
                     if takes_turns:
-                        has_turn = opened.turns.take()
+                        opened.turns.take()
                     opened.connection.execute(begin)
                 yield opened.connection
                 if begin is not None:
@@ -99,10 +99,9 @@ class Connections:
                     self._close_opened()
                 raise
             finally:
-                if has_turn and opened is not None:
+                if takes_turns and opened is not None:
                     opened.turns.give_back()
-                if thread is not None:
-                    forks.leave(thread)
+                forks.leave(visitor)
 
     def version(self) -> int:
         """Changes whenever something was changed, through this thread's connection or another."""

@@ -41,40 +41,57 @@ class Opened:
             self.close()
 
 
+class Visitor:
+    """Who uses a connection: something of a thread that is gone when its use is over, however that ended."""
+
+    __slots__ = ("__weakref__", "reference", "thread")
+
+    def __init__(self) -> None:
+        self.thread = threading.get_ident()
+        self.reference = weakref.ref(self)
+
+
 class _Gate:
     """Lets any number of threads use their connections, but none while the process forks."""
 
     def __init__(self) -> None:
         self.opened: weakref.WeakSet[Opened] = weakref.WeakSet()
         self._changed = threading.Condition()
-        self._inside: dict[int, int] = {}
+        self._inside: dict[int, set[weakref.ref[Visitor]]] = {}
         self._forks = 0
 
-    def enter(self) -> int:
-        """Returns the thread that entered, for whoever leaves in its place."""
-        me = threading.get_ident()
+    def enter(self, visitor: Visitor) -> None:
         with self._changed:
-            while self._forks and me not in self._inside:
+            while self._forks and visitor.thread not in self.threads_inside():
                 self._changed.wait()
-            self._inside[me] = self._inside.get(me, 0) + 1
-        return me
+            self._inside.setdefault(visitor.thread, set()).add(visitor.reference)
 
-    def leave(self, who: int) -> None:
+    def leave(self, visitor: Visitor) -> None:
+        """Nothing is wrong with one that did not come in, or left before."""
         with self._changed:
-            self._inside[who] -= 1
-            if not self._inside[who]:
-                del self._inside[who]
+            inside = self._inside.get(visitor.thread, set())
+            inside.discard(visitor.reference)
+            if not inside:
+                self._inside.pop(visitor.thread, None)
                 if self._forks:
                     self._changed.notify_all()
+
+    def threads_inside(self) -> set[int]:
+        """The threads that use a connection. An interrupt may have kept a visitor that is gone from leaving."""
+        return {
+            thread
+            for thread, visitors in self._inside.items()
+            if any(reference() is not None for reference in visitors)
+        }
 
     def before_fork(self) -> None:
         """Wait until no other thread uses a connection, close all, and keep everybody out."""
         me = threading.get_ident()
         self._changed.acquire()
         self._forks += 1
-        while self._inside.keys() - {me}:
+        while self.threads_inside() - {me}:
             self._changed.wait()
-        if me not in self._inside:
+        if me not in self.threads_inside():
             for opened in list(self.opened):
                 opened.close()
 
@@ -104,8 +121,9 @@ enter, leave = _gate.enter, _gate.leave
 @contextmanager
 def held_off() -> Iterator[None]:
     """No fork happens while the block runs."""
-    who = enter()
+    visitor = Visitor()
     try:
+        enter(visitor)
         yield
     finally:
-        leave(who)
+        leave(visitor)

@@ -14,6 +14,7 @@ import pytest
 
 from queuectl import Queue
 from queuectl.store import connection as watched
+from queuectl.store import forks
 from queuectl.store.connection import Connections
 
 WATCHED = {contextlib.__file__, watched.__file__}
@@ -85,6 +86,7 @@ def test_an_interrupt_at_any_step_leaves_no_lock_and_nothing_half_written(path: 
         steps += 1
         assert other.execute("SELECT a = b FROM pairs").fetchone() == (1,)
         other.executescript("BEGIN IMMEDIATE; COMMIT")
+        assert not forks._gate.threads_inside(), "the next fork would have a child inherit connections"
     other.close()
     assert 100 < steps < STEPS
 
