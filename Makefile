@@ -35,7 +35,7 @@ demo: $(STAMP) ## tell the story of queuectl on real input, in a temporary direc
 
 .PHONY: test
 test: $(STAMP) ## the whole suite (make test TESTS=tests/store for a part)
-	@$(BIN)/python -m pytest -n $(WORKERS) $(TESTS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 .PHONY: lint
 lint: $(STAMP) ## style, types, and the layers of the modules
@@ -56,7 +56,7 @@ chaos: $(STAMP) ## break things for CHAOS_S=60 s with SEED=n and workers of MODE
 .PHONY: cover
 cover: $(STAMP) ## which lines the suite runs, workers and commands included
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n $(WORKERS) $(TESTS)
+	@$(BIN)/coverage run -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 
