@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from farm import IS_ROOT, NOBODY, PATIENCE, Farm, as_nobody, assert_books_balance, eventually, pids_with
+from filelock import FileLock
 from lifecycle.escapes import escapes
 from namespaces import needs_namespaces, pid_1
 
@@ -204,6 +205,14 @@ def test_workers_that_are_short_of_memory(farm: Farm, mode: str, kib: int) -> No
     assert farm.queue.get("j").outcome in ("succeeded", "failed", "crashed")
 
 
+@pytest.fixture
+def turn_of_the_bomb(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Two at a time are more than some systems have processes for, and would fail other tests."""
+    with FileLock(tmp_path_factory.getbasetemp().parent / "fork-bomb.lock"):
+        yield
+
+
+@pytest.mark.usefixtures("turn_of_the_bomb")
 def test_a_fork_bomb(farm: Farm, mode: str) -> None:
     program = farm.directory / "bomb.py"
     program.write_text(_BOMB)
