@@ -133,8 +133,13 @@ class Worker:
         return claim
 
     def _claim_now(self) -> Claim | None:
+        return self._store.claim(self.name, self._moment_of_claim)
+
+    def _moment_of_claim(self) -> int:
+        """By the wall clock, and before this: what is measured from then on by the other clock is rather too short."""
+        now = self._clock.now()
         self._claimed_at = self._clock.monotonic()
-        return self._store.claim(self.name, self._clock.now())
+        return now
 
     def _guards_needed(self) -> int:
         """1 when somebody else must watch for the next scheduled job, since this worker gets busy."""
@@ -171,8 +176,7 @@ class Worker:
     def _finish(self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int) -> Finished:
         self._link.listen(0)
         following = self.name if self._runner.is_ready and not self._link.stopping else None
-        self._claimed_at = self._clock.monotonic()
-        return self._store.finish(claim, outcome, verdict, ended_at, self._clock.now(), following)
+        return self._store.finish(claim, outcome, verdict, ended_at, self._moment_of_claim, following)
 
     def _wait_for_runner(self) -> None:
         """What cannot run a job claims none, and leaves to others what it was woken for, or watched for."""

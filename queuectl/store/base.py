@@ -55,6 +55,14 @@ class Schedules(Protocol):
         """Have paused schedules go on with their first slot after ``now``. Raises ``NoSuchSchedule``."""
 
 
+Moment: TypeAlias = "int | Callable[[], int]"
+"""A time in microseconds since the epoch; or a clock, which is read when nobody else can write any more.
+
+To wait for the others takes a while. By a time from before, an attempt would begin while others, which made room for
+it, had not ended.
+"""
+
+
 class Store(Protocol):
     """A durable set of jobs. Times are microseconds since the epoch.
 
@@ -135,7 +143,7 @@ class Store(Protocol):
         for a job in another state, for one that needs what did not complete, and for a key that another has.
         """
 
-    def claim(self, worker: str, now: int) -> Claim | None:
+    def claim(self, worker: str, now: Moment) -> Claim | None:
         """Take the first job that may run now, for ``worker``; None when there is none.
 
         Before that, the slots of schedules that are due become jobs, as :func:`queuectl.schedule.turn` says.
@@ -151,7 +159,7 @@ class Store(Protocol):
         """Whether the claim is still good: its attempt is the one that runs."""
 
     def finish(
-        self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int, next_for: str | None = None
+        self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: Moment, next_for: str | None = None
     ) -> Finished:
         """Record how an attempt ended, and claim the next job for worker ``next_for``, at one stroke.
 

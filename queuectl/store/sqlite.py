@@ -57,7 +57,7 @@ from queuectl.store.rows import (
 
 if TYPE_CHECKING:
     from queuectl.retry import Verdict
-    from queuectl.store.base import Discard, Schedules
+    from queuectl.store.base import Discard, Moment, Schedules
     from queuectl.store.following import Following
 
 WHOLE_QUEUE = ""
@@ -372,11 +372,12 @@ class SQLiteStore:
                 raise NoSuchJob(f"no job {job_id[:130]}")
         return {job_id: known[job_id] for job_id in wanted}
 
-    def claim(self, worker: str, now: int) -> Claim | None:
-        if not self._value("is_work_ready", {"now": now}):
+    def claim(self, worker: str, now: Moment) -> Claim | None:
+        if not self._value("is_work_ready", {"now": _read(now)}):
             return None
         with self._connections.transaction() as connection:
-            return self._claim(connection, worker, now, now)
+            begun = _read(now)
+            return self._claim(connection, worker, begun, begun)
 
     def _claim(self, connection: sqlite3.Connection, worker: str, now: int, busy_since: int) -> Claim | None:
         due = connection.execute(self._sql["is_any_due"], {"now": now}).fetchone()
@@ -409,13 +410,14 @@ class SQLiteStore:
         return bool(self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}))
 
     def finish(
-        self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int, next_for: str | None = None
+        self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: Moment, next_for: str | None = None
     ) -> Finished:
         with self._connections.transaction() as connection:
-            made = self._finish(connection, claim, outcome, verdict, ended_at, now)
+            moment = _read(now)
+            made = self._finish(connection, claim, outcome, verdict, ended_at, moment)
             following = None
             if next_for is not None:
-                following = self._claim(connection, next_for, now, claim.started_at)
+                following = self._claim(connection, next_for, moment, claim.started_at)
             if made is None:
                 return Finished(False, following, 0)
             # One of those that may run now is for this worker, if it goes on.
@@ -685,6 +687,10 @@ def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLi
 def _key_is_held(holder: sqlite3.Row) -> Conflict:
     """That a job cannot have a key, since another one with it waits or runs."""
     return Conflict(f"job {holder['id']} with the key {holder['unique_key']!r} is {holder['state']}")
+
+
+def _read(now: Moment) -> int:
+    return now if isinstance(now, int) else now()
 
 
 def _needs(seq: int, after: Iterable[str], after_any: Iterable[str]) -> list[tuple[int, str, bool]]:

@@ -15,16 +15,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from farm import IS_ROOT
+from farm import IS_ROOT, eventually
 from steps import steps_of
 from store.backends import T0, add, after, claim, finish
 from unit.support import Child, in_child, in_threads, unprivileged_directory
 
 from queuectl import Conflict, NoSuchQueue, Queue, QueueError, StoreBusy, StoreError
+from queuectl.clock import SYSTEM_CLOCK
 from queuectl.home import at
-from queuectl.model import Outcome
+from queuectl.model import Claim, Outcome
 from queuectl.retry import judge
-from queuectl.store import queries, schema
+from queuectl.store import forks, queries, schema
 from queuectl.store.connection import Connections
 from queuectl.store.sqlite import SQLiteStore
 
@@ -449,6 +450,32 @@ def test_a_transaction_that_is_interrupted_leaves_no_lock(path: Path, store: SQL
             interrupted()
         add(SQLiteStore(str(path), 0), f"a{len(store.jobs())}")
     assert len(store.jobs()) == 3
+
+
+def test_an_attempt_begins_when_the_lock_was_had(path: Path, store: SQLiteStore) -> None:
+    """Not before: who had it until then may have ended what made room for it."""
+    add(store, "a", "b", now=1)
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    made: list[Claim | None] = []
+
+    def after_a_wait(act: Callable[[], Claim | None]) -> Claim:
+        other.execute("BEGIN IMMEDIATE")
+        thread = threading.Thread(target=lambda: made.append(act()))
+        thread.start()
+        eventually(forks._gate.threads_inside, "it waits for the lock")
+        let_go = SYSTEM_CLOCK.now()
+        other.execute("COMMIT")
+        thread.join(30)
+        found = made.pop()
+        assert found is not None
+        assert found.started_at >= let_go
+        return found
+
+    first = after_a_wait(lambda: store.claim("w", SYSTEM_CLOCK.now))
+    outcome, verdict = Outcome("succeeded", 0), judge("succeeded", 1, 3, 2, 10)
+    ended_at = SYSTEM_CLOCK.now()
+    after_a_wait(lambda: store.finish(first, outcome, verdict, ended_at, SYSTEM_CLOCK.now, "w").following)
+    other.close()
 
 
 def test_what_users_confirm_is_synced_and_what_workers_record_need_not_be(path: Path) -> None:
