@@ -21,7 +21,7 @@ else:
 _GROUP_TO_JOIN, _MAY_VFORK = ((-1,), (True,)) if sys.version_info >= (3, 11) else ((), ())
 _STANDARD = 3
 """Descriptors below are those that the program gets."""
-_LONGEST_COMPLAINT = 1024
+_LONGEST_PIECE = 1024
 
 
 def start(
@@ -58,13 +58,21 @@ def start(
             )
         finally:
             os.close(writer)
-        complaint = os.read(reader, _LONGEST_COMPLAINT)
+        complaint = _read(reader)
     finally:
         os.close(reader)
     if complaint:
         os.waitpid(pid, 0)
         raise _error_of(complaint, cwd, arguments[0])
     return pid
+
+
+def _read(reader: int) -> bytes:
+    """All that a child says of its failure, nothing when its program runs: it says it in pieces."""
+    said = b""
+    while piece := os.read(reader, _LONGEST_PIECE):
+        said += piece
+    return said
 
 
 def _error_of(complaint: bytes, cwd: bytes, program: bytes) -> OSError:

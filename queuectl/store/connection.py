@@ -93,7 +93,9 @@ class Connections:
                 if begin is not None:
                     opened.connection.execute("COMMIT")
             except BaseException as error:
-                if opened is not None and opened.transactions == number and opened.connection.in_transaction:
+                # A use within this one closes a connection that it finds spoilt.
+                is_ours = opened is not None and opened.transactions == number and not opened.is_closed
+                if opened is not None and is_ours and opened.connection.in_transaction:
                     opened.connection.execute("ROLLBACK")
                 if isinstance(error, (sqlite3.Error, UnicodeDecodeError)) and spoils_connection(error):
                     self._close_opened()

@@ -51,6 +51,10 @@ class Visitor:
         self.reference = weakref.ref(self)
 
 
+_GLANCE = 0.1
+"""Seconds after which who waits looks again: an interrupt may have kept a visitor that is gone from telling."""
+
+
 class _Gate:
     """Lets any number of threads use their connections, but none while the process forks."""
 
@@ -63,7 +67,7 @@ class _Gate:
     def enter(self, visitor: Visitor) -> None:
         with self._changed:
             while self._forks and visitor.thread not in self.threads_inside():
-                self._changed.wait()
+                self._changed.wait(_GLANCE)
             self._inside.setdefault(visitor.thread, set()).add(visitor.reference)
 
     def leave(self, visitor: Visitor) -> None:
@@ -71,7 +75,7 @@ class _Gate:
         with self._changed:
             inside = self._inside.get(visitor.thread, set())
             inside.discard(visitor.reference)
-            if not inside:
+            if not any(reference() is not None for reference in inside):
                 self._inside.pop(visitor.thread, None)
                 if self._forks:
                     self._changed.notify_all()
@@ -90,7 +94,7 @@ class _Gate:
         self._changed.acquire()
         self._forks += 1
         while self.threads_inside() - {me}:
-            self._changed.wait()
+            self._changed.wait(_GLANCE)
         if me not in self.threads_inside():
             for opened in list(self.opened):
                 opened.close()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
+from farm import PATIENCE, eventually
 
-from queuectl import Queue
+from queuectl import Queue, StoreError
 from queuectl.store import connection as watched
 from queuectl.store import forks
 from queuectl.store.connection import Connections
@@ -104,3 +106,38 @@ def test_who_keeps_an_interrupt_can_go_on(connections: Connections) -> None:
             assert connection.execute("SELECT a = b FROM pairs").fetchone()[0]
     else:
         pytest.fail("it never got through")
+
+
+@pytest.mark.parametrize("comes", ["before", "while it waits"])
+def test_a_fork_goes_on_after_a_visitor_that_could_not_leave(comes: str) -> None:
+    gate, inside, leaving = forks._Gate(), threading.Event(), threading.Event()
+
+    def use() -> None:
+        lost, good = forks.Visitor(), forks.Visitor()
+        gate.enter(lost)
+        if comes == "before":
+            del lost
+        gate.enter(good)
+        inside.set()
+        leaving.wait(PATIENCE)
+        gate.leave(good)
+
+    def fork() -> None:
+        gate.before_fork()
+        gate.after_in_parent()
+
+    user, forker = threading.Thread(target=use), threading.Thread(target=fork, daemon=True)
+    user.start()
+    assert inside.wait(PATIENCE)
+    forker.start()
+    eventually(lambda: gate._forks)
+    leaving.set()
+    for thread in (user, forker):
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+
+
+def test_a_connection_that_was_spoilt_within_a_use_is_told_of_as_it_is(connections: Connections) -> None:
+    with pytest.raises(StoreError, match="is damaged"), connections.snapshot(), connections.using():
+        raise sqlite3.DatabaseError("database disk image is malformed")
+    advance(connections)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -62,3 +64,23 @@ def test_what_cannot_be_started_says_why_and_leaves_nothing(tmp_path: Path, dire
         assert (type(raised.value), raised.value.filename) == (kind, filename)
         assert children() == others
     assert open_descriptors() == before
+
+
+def test_a_child_may_say_in_pieces_what_is_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It does so in four; where it runs beside its parent, that reads the first before the next is there."""
+
+    def fork_exec(*arguments: Any) -> int:
+        pid = os.fork()
+        if pid == 0:
+            for piece in (b"OSError:", b"2", b":", b"noexec"):
+                os.write(arguments[13], piece)
+                time.sleep(0.05)
+            os._exit(255)
+        return pid
+
+    monkeypatch.setattr(forkexec, "_fork_exec", fork_exec)
+    others = children()
+    with open_files(tmp_path / "out") as (null, log), pytest.raises(FileNotFoundError) as raised:
+        forkexec.start([b"/bin/sh"], b"/gone", [], null, log)
+    assert raised.value.filename == b"/gone"
+    assert children() == others
