@@ -12,6 +12,7 @@ from farm import PATIENCE
 from strace import refusal
 
 from queuectl import Queue
+from queuectl.clock import timestamp
 from queuectl.model import Outcome
 from queuectl.retry import Verdict
 from queuectl.store.sqlite import SQLiteStore
@@ -44,7 +45,7 @@ def first(calls: list[str], pattern: str) -> int:
 def let_fail(queue: Queue) -> None:
     """Make dead ones of all jobs that wait, as a worker would."""
     store = SQLiteStore(queue.home.database, 30)
-    now = queue.jobs()[0].created_at
+    now = timestamp(queue.jobs()[-1].created_at)
     while (claim := store.claim("worker-1", now)) is not None:
         store.finish(claim, Outcome("failed", exit_code=1), Verdict("dead"), now, now)
     store.close()
