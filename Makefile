@@ -35,6 +35,8 @@ demo: $(STAMP) ## tell the story of queuectl on real input, in a temporary direc
 
 .PHONY: test
 test: $(STAMP) ## the whole suite (make test TESTS=tests/store for a part)
+	@# Once, so that not all of them compile all modules at one moment.
+	@$(BIN)/python -m pytest --collect-only --quiet $(TESTS) > /dev/null || true
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(TESTS)
 
 .PHONY: lint

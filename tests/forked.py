@@ -5,13 +5,16 @@ To import it takes longer than all that most tests do with it. How it starts by 
 
 from __future__ import annotations
 
+import functools
 import multiprocessing
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -19,6 +22,23 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _COMMANDS = ("dlq", "enqueue", "jobs", "logs", "queue", "waiting", "workers")
 _OTHERS = ("filelock", "queuectl.api", "queuectl.launch", "queuectl.shutdown", "setproctitle")
 _CONTEXT.set_forkserver_preload([*_OTHERS, *(f"queuectl.cli.{name}" for name in _COMMANDS)])
+
+
+def with_variables(variables: Mapping[str, str]) -> Callable[[], None]:
+    """What a process does first that shall have these variables and no others."""
+    return functools.partial(_have, dict(variables))
+
+
+def _have(variables: Mapping[str, str]) -> None:
+    os.environ.clear()
+    os.environ.update(variables)
+
+
+def words_of(line: str) -> list[str] | None:
+    """The arguments of a shell's line that is one command of queuectl and nothing that needs a shell; None otherwise."""
+    if re.search(r"""[^\w '\"./:,=@%+-]""", line) or not line.startswith("queuectl "):
+        return None
+    return shlex.split(line)[1:]
 
 
 class Command:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import click
 import pytest
+from forked import Command, with_variables, words_of
 from program import ROOT, Bench, environment
 
 from queuectl.cli import main
@@ -84,9 +85,19 @@ def test_example_works(bench: Bench, example: str) -> None:
     try:
         if example == "queuectl cancel --wait 2 3":
             bench.queue.cancel("1")
-        done = subprocess.run(
-            ["sh", "-c", example], cwd=bench.directory, env=env, capture_output=True, text=True, timeout=60, check=False
-        )
+        words = words_of(example)
+        if words is not None:
+            done = Command(bench.directory, words, with_variables(env)).wait()
+        else:
+            done = subprocess.run(
+                ["sh", "-c", example],
+                cwd=bench.directory,
+                env=env,
+                capture_output=True,
+                text=True,
+                timeout=60,
+                check=False,
+            )
         assert done.returncode == (3 if "worker-status" in example else 0), done
         assert "error" not in done.stderr
         if "--json" in example:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
+import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +23,12 @@ State = dict[str, tuple[str, int, int]]
 
 def state_of(queue: Queue) -> State:
     """What can be lost: each job's state, its charged attempts, and how many there are in its history."""
-    return {job.id: (job.state, job.attempts, len(queue.attempts(job.id))) for job in queue.jobs()}
+    with contextlib.closing(sqlite3.connect(queue.home.database)) as connection:
+        rows = connection.execute(
+            "SELECT id, state, attempts, (SELECT count(*) FROM attempts WHERE job_seq = seq) + (state = 'processing')"
+            " FROM jobs"
+        )
+        return {job_id: (state, charged, ran) for job_id, state, charged, ran in rows}
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
-from farm import PATIENCE, Farm, assert_books_balance
+from farm import PATIENCE, Farm, assert_books_balance, eventually
 
 from queuectl import Queue
 from queuectl.clock import SYSTEM_CLOCK, timestamp
@@ -15,16 +16,42 @@ from queuectl.errors import Conflict, NoSuchJob
 JOBS = 150
 
 
+def from_behind(farm: Farm, ids: list[str], do: Callable[[str], object]) -> set[str]:
+    """Do it to the jobs that are claimed last, until workers and we meet; those that were still ours.
+
+    Both win some: the workers had the first job before we begin, and those in the middle wait until we had one.
+    """
+    eventually(lambda: farm.queue.get(ids[0]).state == "completed", "a job was run")
+    won = set()
+    for job_id in reversed(ids):
+        with contextlib.suppress(Conflict):
+            do(job_id)
+            won.add(job_id)
+            gate(farm).touch()
+    return won
+
+
+def gate(farm: Farm) -> Path:
+    """Is there once a user has won."""
+    return farm.directory / "gate"
+
+
+def jobs(farm: Farm, command: str) -> list[dict[str, object]]:
+    """So many of this command; half-way, each of two workers meets one that waits for the gate."""
+    commands = [command] * JOBS
+    for number in (JOBS // 2, JOBS // 2 + 1):
+        commands[number] = f"until test -e {gate(farm)}; do sleep 0.01; done; {command}"
+    return [{"command": each} for each in commands]
+
+
 def test_an_edit_is_of_a_job_that_waits_or_is_refused(farm: Farm, mode: str) -> None:
     said = farm.directory / "said"
     said.mkdir()
-    ids = farm.queue.add_many([{"command": f"echo old > {said}/$QUEUECTL_JOB_ID"}] * JOBS)
+    ids = farm.queue.add_many(jobs(farm, f"echo old > {said}/$QUEUECTL_JOB_ID"))
     farm.start(2, mode)
-    edited = set()
-    for job_id in reversed(ids):  # those that are claimed last, until both meet in the middle
-        with contextlib.suppress(Conflict):
-            farm.queue.edit(job_id, command=f"echo new > {said}/$QUEUECTL_JOB_ID")
-            edited.add(job_id)
+    edited = from_behind(
+        farm, ids, lambda job_id: farm.queue.edit(job_id, command=f"echo new > {said}/$QUEUECTL_JOB_ID")
+    )
     assert farm.queue.wait(timeout=PATIENCE)
     assert 0 < len(edited) < JOBS
     assert {path.name: path.read_text() for path in said.iterdir()} == {
@@ -34,13 +61,9 @@ def test_an_edit_is_of_a_job_that_waits_or_is_refused(farm: Farm, mode: str) -> 
 
 
 def test_a_job_is_held_or_it_runs(farm: Farm, mode: str) -> None:
-    ids = farm.queue.add_many([{"command": "true"}] * JOBS)
+    ids = farm.queue.add_many(jobs(farm, "true"))
     farm.start(2, mode)
-    held = set()
-    for job_id in reversed(ids):
-        with contextlib.suppress(Conflict):
-            farm.queue.hold(job_id)
-            held.add(job_id)
+    held = from_behind(farm, ids, farm.queue.hold)
     assert farm.queue.wait(sorted(set(ids) - held), timeout=PATIENCE)
     assert 0 < len(held) < JOBS
     assert {job.id for job in farm.queue.jobs("pending")} == held
