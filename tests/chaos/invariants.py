@@ -13,7 +13,8 @@ from pathlib import Path
 
 from ground import Ground, describe
 from jobs import BY_NAME, GROUP, LIMIT
-from ledger import ACCEPTED, REFUSED, Batch, Ledger
+from ledger import ACCEPTED, REFUSED, Batch, Frozen, Ledger
+from organizer import SCHEDULE
 
 from queuectl.model import (
     CANCELLED,
@@ -55,6 +56,10 @@ def check(ground: Ground) -> tuple[Account, list[str]]:
     found += ground.evidence.complaints()
     found += _batches(ground.ledger, account)
     found += _limit(account)
+    found += _keys(account)
+    found += _schedule(account)
+    for frozen in ground.ledger.frozen:
+        found += _stood_still(frozen, account, ground.ledger)
     for job in jobs:
         attempts = account.attempts[job.id]
         for violation in (
@@ -95,6 +100,44 @@ def _limit(account: Account) -> Iterator[str]:
             yield f"{running} jobs of the group ran at {moment}"
 
 
+def _keys(account: Account) -> Iterator[str]:
+    """No two jobs with the same key ran at the same time."""
+    runs: dict[str, list[tuple[str, str, str]]] = {}
+    for job in account.jobs:
+        for attempt in account.attempts[job.id] if job.unique is not None else ():
+            runs.setdefault(str(job.unique), []).append((attempt.started_at, attempt.ended_at or "9999", job.id))
+    for key, each in runs.items():
+        for (_, ended, one), (started, _, other) in pairwise(sorted(each)):
+            if ended > started:
+                yield f"jobs {one} and {other} ran at the same time with the key {key}"
+
+
+def _schedule(account: Account) -> Iterator[str]:
+    """It runs, and a run begins when the one before is over, whatever became of that."""
+    runs = [account.attempts[job.id] for job in account.jobs if _is_scheduled(job) and account.attempts[job.id]]
+    spans = sorted((attempts[0].started_at, attempts[-1].ended_at or "9999") for attempts in runs)
+    for (_, ended), (started, _) in pairwise(spans):
+        if ended > started:
+            yield f"a run of the schedule began at {started}, the one before ended at {ended}"
+
+
+def _is_scheduled(job: Job) -> bool:
+    return job.env.get("CHAOS_BATCH") == SCHEDULE
+
+
+def _stood_still(frozen: Frozen, account: Account, ledger: Ledger) -> Iterator[str]:
+    """Nothing began that was on hold or paused."""
+    for job in account.jobs:
+        if frozen.job_id not in (None, job.id) or frozen.group not in (None, job.group):
+            continue
+        # Who takes a job back into the queue meanwhile wants it to run.
+        if frozen.job_id is not None and any(deed.what == "retry" for deed in ledger.deeds.get(job.id, [])):
+            continue
+        for attempt in account.attempts[job.id]:
+            if frozen.begun < _seconds(attempt.started_at) < frozen.ended:
+                yield f"job {job.id} started at {attempt.started_at}, amid {frozen}"
+
+
 def _integrity(ground: Ground) -> Iterator[str]:
     store = SQLiteStore(ground.home.database, 30)
     yield from store.faults()
@@ -112,7 +155,7 @@ def _integrity(ground: Ground) -> Iterator[str]:
 
 def _batches(ledger: Ledger, account: Account) -> Iterator[str]:
     """Accepted is there, refused is not, and of what nobody knows all or nothing is; and there is no more."""
-    there = Counter(job.env.get("CHAOS_BATCH") for job in account.jobs)
+    there = Counter(job.env.get("CHAOS_BATCH") for job in account.jobs if not _is_scheduled(job))
     ids = {job.id for job in account.jobs}
     for batch in ledger.batches:
         yield from _batch(batch, there.pop(batch.label, 0), ids)

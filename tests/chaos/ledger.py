@@ -32,12 +32,23 @@ class Deed:
     ended: float
 
 
+@dataclass(frozen=True)
+class Frozen:
+    """Between these moments (seconds since the epoch) a job, one of a group, or where neither is told any, must not start."""
+
+    begun: float
+    ended: float
+    job_id: str | None = None
+    group: str | None = None
+
+
 @dataclass
 class Ledger:
     """Filled by all threads of a round, read at its end."""
 
     batches: list[Batch] = field(default_factory=list)
     deeds: dict[str, list[Deed]] = field(default_factory=dict)
+    frozen: list[Frozen] = field(default_factory=list)
     killed: set[tuple[str, int]] = field(default_factory=set)
     """The attempts, by job and number, of which the rig killed a process."""
     logs_removed_at: dict[str | None, list[float]] = field(default_factory=dict)
@@ -57,6 +68,11 @@ class Ledger:
         with self._lock:
             for job_id in ids:
                 self.deeds.setdefault(job_id, []).append(deed)
+
+    def note_frozen(self, frozen: Frozen) -> None:
+        """Enter that something had to stand still."""
+        with self._lock:
+            self.frozen.append(frozen)
 
     def note_removed(self, job_id: str | None, at: float) -> None:
         """Enter that a log was removed."""

@@ -17,6 +17,7 @@ from queuectl import QueueError
 _CROWD = 80
 """Unended jobs above which producers wait: what a round leaves must end in a reasonable time."""
 _FAMILIAR_ERRORS = {2, 3, 4, 5}
+_KEYS = ("one", "two", "three")
 
 
 class Producer(threading.Thread):
@@ -28,7 +29,13 @@ class Producer(threading.Thread):
         self._serial = 0
 
     def run(self) -> None:
-        ways = ((self._by_library, 6), (self._by_command, 3), (self._by_job_file, 3), (self._a_bad_batch, 1))
+        ways = (
+            (self._by_library, 6),
+            (self._by_command, 3),
+            (self._by_job_file, 3),
+            (self._once, 2),
+            (self._a_bad_batch, 1),
+        )
         verbs, weights = zip(*ways, strict=True)
         try:
             while not self._over.wait(self._random.uniform(0.02, 0.2)):
@@ -90,6 +97,17 @@ class Producer(threading.Thread):
     def _by_job_file(self, label: str) -> None:
         jobs = self._draw(label, with_ids=self._random.random() < 0.5)
         self._enqueue(label, jobs, ["--job-file", "-"], json.dumps(jobs))
+
+    def _once(self, label: str) -> None:
+        """A job of which there is one at a time: perhaps the one that is there already."""
+        job = {**self._draw(label, with_ids=False)[0], "unique": self._random.choice(_KEYS)}
+        try:
+            there = self._ground.queue.enqueue(**job, if_exists="return")
+        except QueueError:
+            self._note(label, [job], REFUSED, [])
+        else:
+            if there.env["CHAOS_BATCH"] == label:
+                self._note(label, [job], ACCEPTED, [there.id])
 
     def _a_bad_batch(self, label: str) -> None:
         """One that is wrong in its middle: none of it may be accepted."""

@@ -16,6 +16,7 @@ from invariants import Account, check
 from jobs import GROUP, LIMIT, Drawer
 from ledger import Deed, Ledger
 from operators import WORKERS, Caretaker
+from organizer import Organizer, keep_schedule, tidy_up
 from producers import Meddler, Producer
 
 _PRODUCERS = 3
@@ -68,7 +69,9 @@ def _make_trouble(ground: Ground, seed: int, duration: float, over: threading.Ev
     users: list[threading.Thread] = [
         Producer(f"p{n}", ground, drawer, Random(f"{seed}/producer/{n}"), over) for n in range(_PRODUCERS)
     ]
+    keep_schedule(ground, drawer, Random(f"{seed}/schedule"))
     users += [
+        Organizer(ground, Random(f"{seed}/organizer"), over),
         Meddler(ground, Random(f"{seed}/meddler"), over),
         Caretaker(ground, Random(f"{seed}/caretaker"), over),
     ]
@@ -106,6 +109,7 @@ def _settle(ground: Ground, linger: float) -> None:
     """Stop, start anew, let everything end, see that it stays so, and stop for good."""
     ground.end_foreground()
     _must(ground, "worker-stop")
+    tidy_up(ground)
     for job in ground.queue.jobs("pending"):
         if job.env["CHAOS_KIND"] == "far-off":
             begun = time.time()

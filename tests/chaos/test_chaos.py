@@ -17,7 +17,8 @@ from fault_table import TABLE, plan
 from ground import Ground
 from invariants import check
 from jobs import BY_NAME, Drawer
-from ledger import ACCEPTED, REFUSED, Batch, Deed, Ledger
+from ledger import ACCEPTED, REFUSED, Batch, Deed, Frozen, Ledger
+from organizer import SCHEDULE
 
 RIG = str(Path(__file__).parent)
 
@@ -92,7 +93,7 @@ def sql(statement: str) -> Callable[[Ground], None]:
     def execute(ground: Ground) -> None:
         with closing(sqlite3.connect(ground.home.database, isolation_level=None)) as connection:
             connection.execute("PRAGMA foreign_keys = OFF")
-            connection.execute(statement)
+            connection.executescript(statement)
 
     return execute
 
@@ -118,6 +119,22 @@ SEEN: dict[str, tuple[Callable[[Ground], object], str]] = {
     "a gap": (sql("DELETE FROM attempts WHERE number = 1"), "attempts are numbered [2]"),
     "a start that is not recorded": (sql("DELETE FROM attempts WHERE number = 1"), "ran and is not recorded"),
     "an overlap": (sql("UPDATE attempts SET ended_at = ended_at + 60000000"), "attempt 2 began at"),
+    "a start amid a pause": (lambda ground: ground.ledger.note_frozen(Frozen(0, 1e10)), "amid Frozen"),
+    "a start of what is on hold": (
+        lambda ground: ground.ledger.note_frozen(Frozen(0, 1e10, job_id="quick")),
+        "job quick started at",
+    ),
+    "two with one key": (
+        sql("UPDATE jobs SET unique_key = 'k'; UPDATE attempts SET ended_at = ended_at + 60000000"),
+        "at the same time with the key k",
+    ),
+    "two runs of a schedule at once": (
+        sql(
+            f"UPDATE jobs SET env = replace(env, '\"b\"', '\"{SCHEDULE}\"');"
+            "UPDATE attempts SET ended_at = ended_at + 60000000"
+        ),
+        "a run of the schedule began at",
+    ),
     "a signal of nobody": (sql("UPDATE attempts SET outcome = 'signaled'"), "attempt 1 signaled"),
     "an end that was not reached": (lambda ground: (ground.evidence.directory / "quick.1.done").unlink(), "to its end"),
     "a log": (lambda ground: shutil.rmtree(ground.home.logs), "of a log of 0 bytes"),
