@@ -28,6 +28,7 @@ def run_rig(command: list[str], env: dict[str, str] | None = None) -> subprocess
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=env)
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("mode", "seed", "unprivileged"), [("process", 5, False), ("thread", 6, IS_ROOT)], ids=["process", "thread"]
 )
@@ -35,7 +36,7 @@ def test_nothing_is_lost_or_left_running(mode: str, seed: int, unprivileged: boo
     command = [sys.executable, "-B", RIG, "--seconds", "5", "--seed", str(seed), "--mode", mode, "--linger", "0.5"]
     process = run_rig(as_nobody(command) if unprivileged else command)
     try:
-        told, complaint = process.communicate(timeout=80)
+        told, complaint = process.communicate(timeout=240)
     finally:
         if process.poll() is None:
             # It ends what it started, which a kill would not let it.

@@ -200,7 +200,7 @@ def test_what_became_of_a_slot_is_told(bench: Bench) -> None:
 def test_the_next_slot_in_status(bench: Bench) -> None:
     assert json.loads(bench.run("status", "--json").out)["next_slot"] is None
     assert "next slot" not in bench.run("status").out
-    added(bench, "x", "@hourly", "--command", "true")
+    added(bench, "x", "0 4 1 1 *", "--command", "true")
     told = json.loads(bench.run("status", "--json").out)["next_slot"]
     assert told == {"schedule": "x", "at": shown(bench)[0]["next_slot"]}
     assert "next slot  x, in " in bench.run("status").out

@@ -191,7 +191,9 @@ DRAIN = {
 def test_at_the_end_of_a_drain(stage: Stage, name: str) -> None:
     """What has been done is not done again."""
     stage.add_job("one")
-    stage.add_job("last", f"touch {stage.bait}")
+    # What is called in every round of the loop is to be met when nothing is left, and not as workers get ready.
+    all_ready = f"[ $(grep -o '\"ready\": true' {stage.farm.home.supervisor_state} | wc -l) = 2 ]"
+    stage.add_job("last", f"until {all_ready}; do sleep 0.01; done; touch {stage.bait}")
     done = stage.launch("worker-run", "--count", "2", "--drain", point=DRAIN[name]).wait()
     assert done.returncode == KILLED
     start_again(stage)
@@ -225,6 +227,7 @@ def test_in_a_stop(stage: Stage, name: str) -> None:
     add_sleeper(stage)
     workers = stage.launch(point=point)
     await_sleeper(stage)
+    eventually(stage.farm.ready)
     stage.bait.touch()
     done = stage.farm.run("worker-stop", *terms)
     assert (done.returncode, done.stderr) == (0, "queuectl: the workers have stopped\n")

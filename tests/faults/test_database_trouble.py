@@ -102,7 +102,7 @@ def test_workers_wait_for_a_locked_database(
     farm: Farm, other: sqlite3.Connection, mode: str, tmp_path: Path, go: Path
 ) -> None:
     workers = start(farm, tmp_path, mode)
-    add_jobs(farm, go, delay=0.5)
+    add_jobs(farm, go, delay=3)
     other.execute("BEGIN IMMEDIATE")
     go.touch()
     assert_waited_for(workers, "is locked by another program")

@@ -103,7 +103,7 @@ def test_workers_that_are_started_on_a_full_disk(farm: Farm, disk: SmallDisk, mo
 def test_workers_wait_for_room_to_claim(farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path) -> None:
     ran = tmp_path / "ran"
     workers = Foreground(farm, tmp_path / "said", "--count", "2", "--mode", mode)
-    farm.queue.enqueue_many([{"command": f"echo $QUEUECTL_JOB_ID >> {ran}", "delay": 0.7}] * 4)
+    farm.queue.enqueue_many([{"command": f"echo $QUEUECTL_JOB_ID >> {ran}", "delay": 3}] * 4)
     disk.fill()
     eventually(lambda: workers.said("waiting for it"))
     let_pass(1.3)

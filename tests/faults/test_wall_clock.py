@@ -74,10 +74,10 @@ def test_jobs_that_run_are_neither_ended_nor_given_on(farm: Farm, clock: TurnedC
 
 @JUMPS
 def test_a_timeout_is_neither_early_nor_late(farm: Farm, clock: TurnedClock, mode: str, jump: int) -> None:
-    timeout = 1.2
-    farm.queue.enqueue(f"echo up; sleep {farm.token}", id="j", timeout=timeout, max_retries=0)
-    before = time.monotonic()
+    timeout = 3.0
     farm.start(1, mode)
+    before = time.monotonic()
+    farm.queue.enqueue(f"echo up; sleep {farm.token}", id="j", timeout=timeout, max_retries=0)
     eventually(farm.survivors)
     clock.turn(jump)
     assert not farm.queue.wait(["j"], timeout=PATIENCE)
@@ -89,9 +89,10 @@ def test_a_timeout_is_neither_early_nor_late(farm: Farm, clock: TurnedClock, mod
 
 @JUMPS
 def test_a_retry_in_back_off_is_not_stranded(farm: Farm, clock: TurnedClock, mode: str, jump: int) -> None:
-    farm.run("config", "set", "backoff_base", "1.5")
-    farm.queue.enqueue("test $QUEUECTL_ATTEMPT -gt 2", id="j")
+    farm.run("config", "set", "backoff_base", "3")
+    farm.run("config", "set", "backoff_max", "3")
     farm.start(2, mode)
+    farm.queue.enqueue("test $QUEUECTL_ATTEMPT -gt 2", id="j")
     eventually(lambda: farm.queue.get("j").state == "pending" and farm.queue.get("j").attempts == 1)
     clock.turn(jump)
     assert farm.queue.wait(["j"], timeout=PATIENCE)
@@ -101,9 +102,9 @@ def test_a_retry_in_back_off_is_not_stranded(farm: Farm, clock: TurnedClock, mod
 
 def test_a_clock_set_back_while_no_workers_ran(farm: Farm, clock: TurnedClock, mode: str) -> None:
     """As when a machine comes up without a battery for its clock."""
-    farm.run("config", "set", "backoff_base", "1.5")
-    farm.queue.enqueue("test $QUEUECTL_ATTEMPT = 2", id="j")
+    farm.run("config", "set", "backoff_base", "3")
     farm.start(1, mode)
+    farm.queue.enqueue("test $QUEUECTL_ATTEMPT = 2", id="j")
     eventually(lambda: farm.queue.get("j").attempts == 1 and farm.queue.get("j").state == "pending")
     farm.stop("--now")
     clock.turn(-HOUR)

@@ -130,7 +130,7 @@ def test_timeouts_of_job_and_setting(farm: Farm, mode: str) -> None:
 def test_a_job_that_heeds_sigterm_has_its_grace(farm: Farm, mode: str) -> None:
     farm.run("config", "set", "kill_grace", "20")
     program = "trap 'sleep 0.3; echo cleaned up; exit 9' TERM; echo ready; while :; do sleep 0.05; done"
-    farm.queue.enqueue(program, id="j", timeout=1, max_retries=0)
+    farm.queue.enqueue(program, id="j", timeout=3, max_retries=0)
     farm.start(1, mode)
     farm.queue.wait(["j"], timeout=60)
     (attempt,) = farm.queue.attempts("j")

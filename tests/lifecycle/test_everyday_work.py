@@ -42,7 +42,7 @@ def test_a_limit_holds_while_workers_are_killed(farm: Farm, mode: str) -> None:
     farm.start(3, mode)
     killed = set()
     for _ in range(4):
-        worker = eventually(lambda: next((pid for pid in worker_pids(farm) if pid not in killed), None))
+        worker = eventually(lambda: next((pid for pid in farm.workers() if pid not in killed), None))
         killed.add(worker)
         os.kill(worker, signal.SIGKILL)
         ended = farm.queue.counts()["completed"]

@@ -61,7 +61,8 @@ def test_it_stays_pid_1_and_works_in_a_child(farm: Farm, start: Start) -> None:
 
 
 def test_term_lets_running_jobs_finish(farm: Farm, start: Start, mode: str) -> None:
-    farm.queue.enqueue("echo up; sleep 1; echo whole", id="j")
+    until_it_stops = f"until grep -q stopping {farm.home.supervisor_log}; do sleep 0.05; done"
+    farm.queue.enqueue(f"echo up; {until_it_stops}; echo whole", id="j")
     farm.queue.enqueue("true", id="next")
     namespace = start("--count", "1", "--mode", mode)
     eventually(lambda: output(farm))

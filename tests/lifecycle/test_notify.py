@@ -51,8 +51,8 @@ def test_ready_when_workers_are_and_stopping_when_they_stop(farm: Farm, manager:
     process = farm.foreground("--count", "2", "--mode", mode, env=environment)
     assert manager.word() == {"READY": "1", "STATUS": f"2 workers ({mode} mode)"}
     assert farm.ready()
-    job = farm.queue.enqueue(f"env > env; sleep {farm.token}", cwd=farm.directory)
-    eventually(farm.survivors)
+    job = farm.queue.enqueue(f"env > draft && mv draft env; sleep {farm.token}", cwd=farm.directory)
+    eventually((farm.directory / "env").exists)
     process.send_signal(signal.SIGTERM)
     first = manager.word()
     assert first["STOPPING"] == "1"

@@ -83,8 +83,9 @@ def test_each_slot_once_while_workers_are_killed(farm: Farm, mode: str) -> None:
     farm.start(3, mode)
     for number in range(1, 4):
         eventually(lambda: len(completed(farm)) >= number)  # noqa: B023
-        os.kill(farm.workers()[0], signal.SIGKILL)
-        eventually(farm.ready)
+        killed = eventually(farm.workers)[0]
+        os.kill(killed, signal.SIGKILL)
+        eventually(lambda: killed not in farm.workers() and farm.workers() and farm.ready())  # noqa: B023
     farm.queue.remove_schedules("s")
     farm.queue.wait(timeout=PATIENCE)
     ran = Counter((farm.directory / "ran").read_text().splitlines())
@@ -99,7 +100,7 @@ def test_of_many_due_at_once_all_are_run(farm: Farm, mode: str) -> None:
         long_ago.add_schedule(f"s{number}", "@hourly", "true", cwd="/")
     long_ago.close()
     farm.start(2, mode)
-    eventually(lambda: len(completed(farm)) == 60)
+    eventually(lambda: len(completed(farm)) >= 60)
 
 
 def test_workers_go_on_when_a_schedule_is_broken(farm: Farm, mode: str) -> None:

@@ -288,9 +288,13 @@ def test_idle_workers_use_no_processor(farm: Farm, mode: str) -> None:
         fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in pids]
         return sum(int(field[11]) + int(field[12]) for field in fields) / os.sysconf("SC_CLK_TCK")
 
-    before, until = used(), time.monotonic() + 1.5
-    eventually(lambda: time.monotonic() > until)
-    assert used() - before <= 0.05
+    def used_in_a_while() -> float:
+        before, until = used(), time.monotonic() + 1.5
+        eventually(lambda: time.monotonic() > until)
+        return used() - before
+
+    # They are ready before they have looked for work for the first time.
+    eventually(lambda: used_in_a_while() <= 0.05)
 
 
 def test_idle_workers_stop_at_once(farm: Farm, mode: str) -> None:
@@ -298,11 +302,7 @@ def test_idle_workers_stop_at_once(farm: Farm, mode: str) -> None:
     farm.run("config", "set", "stop_timeout", "1h")
     farm.start(2, mode)
     eventually(farm.ready)
-    stop = subprocess.Popen(
-        [sys.executable, "-m", "queuectl", "worker-stop"], cwd=farm.directory, stderr=subprocess.PIPE
-    )
-    assert stop.wait(8) == 0
-    stop.communicate()
+    assert farm.launch("worker-stop").wait(8).returncode == 0
     assert_all_gone(farm)
 
 
@@ -373,7 +373,7 @@ def test_a_stop_that_comes_while_workers_start(farm: Farm, mode: str) -> None:
 
 def test_a_stop_does_not_change_what_ended_an_attempt(farm: Farm, mode: str) -> None:
     farm.run("config", "set", "kill_grace", "60")
-    farm.queue.enqueue("trap 'echo up' TERM; while :; do sleep 0.05; done", id="j", timeout=0.3, max_retries=0)
+    farm.queue.enqueue("trap 'echo up' TERM; while :; do sleep 0.05; done", id="j", timeout=2, max_retries=0)
     farm.start(1, mode)
     eventually(lambda: running(farm, "j"), "its time is up, and its grace has begun")
     farm.stop("--now")

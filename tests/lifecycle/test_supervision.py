@@ -412,12 +412,12 @@ def test_a_worker_that_waits_to_be_replaced_can_be_retired(farm: Farm) -> None:
 
 def test_keepers_that_die_at_once_are_replaced_less_and_less_often(farm: Farm) -> None:
     farm.start(2, "thread")
-    farm.queue.enqueue("echo up; kill -9 $PPID; sleep 60", id="killer", max_retries=0)
     for number in (1, 2):
         note = Path(farm.home.slot(f"worker-{number}"))
         eventually(note.exists)
         note.unlink()
         note.mkdir()
+    farm.queue.enqueue("echo up; kill -9 $PPID; sleep 60", id="killer", max_retries=0)
     began = time.monotonic()
     log = Path(farm.home.supervisor_log)
     eventually(lambda: "(loss 3 in a row)" in log.read_text())
@@ -437,7 +437,7 @@ def test_the_pid_file_of_a_process_that_died_is_that_of_its_successor(farm: Farm
     former = set(farm.workers())
     for pid in former:
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: not former & set(farm.workers()) and len(farm.workers()) == len(former) and farm.ready())
+    eventually(lambda: farm.ready() and not former & {worker["pid"] for worker in told(farm)["workers"]})
     assert set(farm.workers()) == {worker["pid"] for worker in told(farm)["workers"]}
 
 

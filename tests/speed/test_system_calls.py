@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from farm import PATIENCE
 from strace import refusal
 
 from queuectl import Queue
@@ -59,7 +58,7 @@ def calls(tmp_path: Path, mode: str) -> list[Call]:
     trace = tmp_path / "trace"
     worker = [sys.executable, "-m", "queuectl", "worker-run", "--count", "1", "--mode", mode, "--drain"]
     command = ["strace", "-f", "-y", "-qq", "--signal=none", "-o", str(trace), *worker]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     return calls_between(trace)
 

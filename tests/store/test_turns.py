@@ -68,7 +68,7 @@ def test_a_writer_that_is_stopped_holds_nobody_up_for_long(tmp_path: Path, holde
     begun = time.monotonic()
     for _ in range(3):
         queue.enqueue("true")
-    assert time.monotonic() - begun < 5
+    assert time.monotonic() - begun < 30
     assert queue.counts()["pending"] == 3
     queue.close()
 
