@@ -194,8 +194,8 @@ class Queue:
     ) -> Schedule:
         """Have a job made whenever a cron expression comes true in a time zone, and return the schedule.
 
-        ``job`` are the other keys of a job file, such as ``timeout`` and ``env``; ``max_retries`` and the directory
-        are fixed now. ``overlap`` ``skip`` makes none while the last one waits, runs or is in back-off; ``allow``
+        ``job`` are the other keys of a job file, such as ``timeout`` and ``env``; ``max_retries``, the directory and
+        the values of ``export`` are fixed now. ``overlap`` ``skip`` makes none while the last one waits, runs or is in back-off; ``allow``
         does. When nobody is there at a slot, ``missed`` ``once`` makes one job for all that were missed, ``skip``
         none. Raises ``InvalidInput``, and ``Conflict`` when the name exists, unless that one is to be replaced.
         """

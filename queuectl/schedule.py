@@ -12,7 +12,7 @@ from typing import Any, Final, NamedTuple
 
 from queuectl.clock import EPOCH, LATEST, SECOND, iso
 from queuectl.errors import InvalidInput, shown
-from queuectl.model import NewJob, new_job
+from queuectl.model import NewJob, environment, new_job
 
 SKIP: Final = "skip"
 ALLOW: Final = "allow"
@@ -47,7 +47,11 @@ _DAY: Final = timedelta(days=1)
 
 
 class NewSchedule(NamedTuple):
-    """A schedule that was checked. ``job`` has the keys of a job file, and is complete: no setting changes it later."""
+    """A schedule that was checked.
+
+    ``job`` has the keys of a job file, and is complete: no setting and no worker's environment changes it later. Its
+    ``export`` has the values, too.
+    """
 
     name: str
     expression: str
@@ -60,6 +64,7 @@ class NewSchedule(NamedTuple):
 class Schedule(NamedTuple):
     """A schedule as the store knows it. Times are ISO-8601 UTC with ``Z``.
 
+    ``job`` has the keys of a job file, ``export`` among them with the names alone: the values are for the jobs.
     ``last_slot`` is the last one that was dealt with, ``next_slot`` the one that comes next: None while the schedule
     is paused, or when there is none any more. ``last_job`` is the job that was made last, ``last_state`` its state.
     ``note`` tells why the last slot was not run, or why the schedule was paused by itself.
@@ -191,6 +196,8 @@ def _template(job: Mapping[str, Any], max_retries: int) -> dict[str, Any]:
     retries = max_retries if checked.max_retries is None else checked.max_retries
     if checked.env:
         given["env"] = dict(checked.env)
+    if checked.export:
+        given["export"] = dict(checked.export)
     return {**given, "cwd": checked.cwd, "max_retries": retries}
 
 
@@ -198,7 +205,9 @@ def job_of(template: Mapping[str, Any], name: str, slot: int) -> NewJob:
     """The run of a slot. Raises :class:`InvalidInput` when the template is damaged."""
     if not isinstance(template, Mapping):
         raise InvalidInput(f"its job is {shown(template)}, not an object")
-    return new_job({**template, "id": job_id_of(name, slot), "run_at": iso(slot)})
+    fields = {**template, "id": job_id_of(name, slot), "run_at": iso(slot)}
+    taken = environment(fields.pop("export", {}), "export")
+    return new_job(fields)._replace(export=taken)
 
 
 def job_id_of(name: str, slot: int) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _OF_THE_JOB = (
     *("command", "command_file", "max_retries", "timeout", "cwd", "env", "priority", "group", "batch"),
-    *("retry_on", "no_retry_on", "backoff_base"),
+    *("retry_on", "no_retry_on", "backoff_base", "export"),
 )
 """The options of ``enqueue`` that make sense for a job that is made again and again."""
 
@@ -87,7 +87,7 @@ class _AddCommand(Command):
         "What names the minute and the hour runs once a day, also when clocks change: where its hour is skipped, as "
         "soon as that is over; where it is doubled, the first time.",
         "The job of a slot is called NAME-20300131T0230Z, by the slot's time in UTC. It is made by the workers, at "
-        "most once. Directory and retries are fixed now.",
+        "most once. Directory, retries and what --export takes along are fixed now.",
     ),
 )
 @click.argument("name", metavar="NAME")

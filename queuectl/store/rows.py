@@ -141,13 +141,20 @@ def schedule_from(row: sqlite3.Row) -> Schedule:
         overlap=row["overlap"],
         missed=row["missed"],
         paused=bool(row["paused"]),
-        job=_parsed(row["job"]),
+        job=_without_values(_parsed(row["job"])),
         last_slot=iso(row["last_slot"]),
         next_slot=iso(row["next_slot"]),
         last_job=row["last_id"],
         last_state=row["last_state"],
         note=row["note"],
     )
+
+
+def _without_values(job: Any) -> Any:
+    """What a schedule's jobs are made of, with the names alone of what they take along."""
+    if isinstance(job, dict) and isinstance(job.get("export"), dict):
+        return {**job, "export": list(job["export"])}
+    return job
 
 
 @_checked

@@ -95,6 +95,26 @@ def test_directory_and_retries_are_fixed_when_it_is_made(bench: Bench) -> None:
     assert listed["job"] == {"command": "true", "cwd": str(bench.directory / "sub"), "max_retries": 7}
 
 
+def test_what_is_exported_is_kept_and_hidden(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "correct horse")
+    monkeypatch.setenv("OTHER", "battery staple")
+    options = ("--export", "TOKEN", "--export", "OTHER", "--env", "A=b", "--command", "true")
+    printed = bench.run("cron", "add", "x", "@daily", *options, "--json").out
+    looks = (["cron"], ["cron", "list", "--json"], ["cron", "pause", "x", "--json"], ["cron", "resume", "x", "--json"])
+    told = printed + "".join(bench.run(*look).out for look in looks)
+    assert "correct horse" not in told
+    assert json.loads(printed)["job"]["export"] == ["TOKEN", "OTHER"]
+    assert bench.queue.schedules()[0].job["export"] == ["TOKEN", "OTHER"]
+    in_the_past(bench, 2).add_schedule("y", "@daily", "true", export=["TOKEN"], env={"A": "b"})
+    monkeypatch.delenv("TOKEN")
+    claim = bench.claim()
+    assert claim.id.startswith("y-")
+    assert claim.env == {"A": "b", "TOKEN": "correct horse"}
+    assert bench.queue.get(claim.id).export == ("TOKEN",)
+    refused = bench.run("cron", "add", "z", "@daily", "--export", "TOKEN", "--command", "true")
+    assert (refused.code, refused.err) == (2, "queuectl: error: --export: TOKEN is not set here\n")
+
+
 def test_a_command_from_a_file(bench: Bench) -> None:
     result = bench.run("cron", "add", "x", "@daily", "--command-file", "-", stdin=b"echo 'a\nb'\n")
     assert result.code == 0

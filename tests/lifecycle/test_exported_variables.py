@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
-from farm import Farm
+from farm import Farm, eventually
 
 
 def enqueue(farm: Farm, *words: str, **env: str) -> None:
-    command = [sys.executable, "-m", "queuectl", "enqueue", *words]
+    command_in(farm, "enqueue", *words, **env)
+
+
+def command_in(farm: Farm, *words: str, **env: str) -> None:
+    command = [sys.executable, "-m", "queuectl", *words]
     subprocess.run(command, cwd=farm.directory, env={**os.environ, **env}, check=True, stdout=subprocess.DEVNULL)
 
 
@@ -39,6 +43,17 @@ def test_a_job_finds_them_in_the_place_of_the_workers_own(farm: Farm, mode: str)
     for found, job_id in ((some, "some"), (everything, "all")):
         assert found["QUEUECTL_JOB_ID"] == job_id
         assert found["QUEUECTL_QUEUE"] == farm.home.database
+
+
+def test_a_schedule_takes_them_along_from_where_it_was_added(farm: Farm, mode: str) -> None:
+    words = ("--export", "WHO,MINE", "--cwd", "/", "--command", "exec env -0")
+    command_in(farm, "cron", "add", "s", "* * * * * *", *words, WHO="user", MINE="1")
+    command_in(farm, "worker-start", "--count", "1", "--mode", mode, WHO="worker", ONLY="worker")
+    eventually(lambda: farm.queue.jobs("completed"))
+    (schedule,) = farm.queue.pause_schedules("s")
+    assert schedule.note is None
+    found = environment_of(farm, farm.queue.jobs("completed")[0].id)
+    assert (found["WHO"], found["MINE"], found["ONLY"]) == ("user", "1", "worker")
 
 
 def test_the_largest_that_is_accepted_can_be_started(farm: Farm, mode: str) -> None:

@@ -261,6 +261,16 @@ def test_a_schedule_does_not_depend_on_where_it_was_made(tmp_path_factory: pytes
     assert made.job == {"command": "true", "cwd": str(directory), "max_retries": 3}
 
 
+def test_a_run_takes_along_what_was_set_when_its_schedule_was_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WHO", "user")
+    fields = {"command": "true", "cwd": "/", "env": {"A": "b"}, "export": "WHO"}
+    made = new_schedule("n", "@daily", fields, max_retries=3, now=0)
+    for later in ("worker", None):
+        monkeypatch.setenv("WHO", later) if later else monkeypatch.delenv("WHO")
+        job = job_of(made.job, made.name, at("2026-11-25T00:00Z"))
+        assert (job.export, job.env) == ({"WHO": "user"}, {"A": "b"})
+
+
 # What people type
 
 
