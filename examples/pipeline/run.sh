@@ -19,8 +19,8 @@ say "a queue; of the second stage at most two jobs run at once"
 run queuectl init
 run queuectl group set pack --limit 2
 
-say "900 jobs in three stages, accepted all at once, and workers for them"
-sh "$here/jobs.sh" "$PWD/in" "$PWD/out" > jobs.jsonl
+say "900 jobs in three stages, accepted all at once, and workers for them; in one command somebody hits a key twice"
+sh "$here/jobs.sh" "$PWD/in" "$PWD/out" | sed '/"id": "pack-page-042"/s/gzip/gzipp/' > jobs.jsonl
 run queuectl enqueue --job-file jobs.jsonl > ids
 run queuectl worker-start --count 4
 run queuectl wait || true
@@ -43,11 +43,12 @@ run queuectl watch
 test "$(queuectl list --state completed --json | grep -c '"id"')" -eq 900
 test "$(ls out/*.gz | wc -l)" -eq 300
 
-say "from now on every night"
-run queuectl cron add nightly '30 2 * * *' --command "sh '$here/jobs.sh' '$PWD/in' '$PWD/out' | queuectl enqueue --job-file -"
+say "from now on every night, and what is done for a month goes by itself"
+run queuectl cron add nightly '30 2 * * *' -- sh "$here/nightly.sh" "$PWD/in" "$PWD/out"
 run queuectl cron list
+run queuectl config set retention 30d
 
-say "what is done can go, logs and all"
+say "it can go at once, too, logs and all"
 run queuectl prune --older-than 0 --dry-run
 run queuectl prune --older-than 0
 run queuectl worker-stop

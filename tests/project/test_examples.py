@@ -10,6 +10,10 @@ from pathlib import Path
 
 import pytest
 from farm import Farm
+from unit.support import HandClock
+
+from queuectl import Queue
+from queuectl.clock import SECOND, SYSTEM_CLOCK
 
 PIPELINE = Path(__file__).resolve().parents[2] / "examples" / "pipeline"
 
@@ -24,8 +28,37 @@ def test_the_pipeline(farm: Farm) -> None:
     env = {**os.environ, "PATH": f"{program.parent}:{os.environ['PATH']}"}
     env["PYTHONPATH"] = str(PIPELINE.parents[1])
     script = ["sh", str(PIPELINE / "run.sh"), str(farm.directory)]
-    done = subprocess.run(script, env=env, capture_output=True, text=True, timeout=580, check=False)
+    done = execute(script, env)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "needs job pack-page-042, which did not complete" in done.stdout
     assert done.stdout.endswith("900 jobs completed, 300 files packed and checked, nothing left running\n")
     assert len(list((farm.directory / "out").glob("*.gz"))) == 300
+    a_few = {"page-001", "page-042", "page-300"}
+    for page in (farm.directory / "in").iterdir():
+        if page.stem not in a_few:
+            page.unlink()
+    (nightly,) = farm.queue.schedules()
+    for hour in (2, 3):
+        at_another_time(farm, nightly.name, hour)
+        drained = execute([str(program), "--db", farm.home.database, "worker-run", "--count", "2", "--drain"], env)
+        assert drained.returncode == 0, drained.stderr
+    jobs = {job.id: job for job in farm.queue.jobs()}
+    nights = [job_id for job_id in jobs if job_id.startswith("nightly-")]
+    assert [night[-5:] for night in nights] == ["0230Z", "0330Z"]
+    for night in nights:
+        stages = {f"{stage}-{page}-{night}" for page in a_few for stage in ("sort", "pack", "check")}
+        assert {job.id for job in farm.queue.jobs(batch=night)} == stages
+    assert {job.state for job in jobs.values()} == {"completed"}, {job.id: job.reason for job in jobs.values()}
+    assert len(jobs) == 2 * (1 + 9)
+
+
+def execute(words: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=110, check=False)
+
+
+def at_another_time(farm: Farm, name: str, hour: int) -> None:
+    """Have a schedule begin a day ago, so that one slot of it, at another hour than before, is due now."""
+    (former,) = farm.queue.remove_schedules(name)
+    yesterday = Queue(farm.home.database, clock=HandClock(SYSTEM_CLOCK.now() - 86_400 * SECOND))
+    yesterday.add_schedule(name, f"30 {hour} * * *", **former.job)
+    yesterday.close()
