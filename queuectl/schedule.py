@@ -142,9 +142,10 @@ def expression_of(value: object) -> str:
         if text.lower() not in _NICKNAMES:
             raise InvalidInput(f"expression {shown(value)} is not known (there are {', '.join(_NICKNAMES)})")
         return _NICKNAMES[text.lower()]
-    if len(text.split()) not in (5, 6):
+    fields = len(text.split())
+    if fields not in (5, 6):
         raise InvalidInput(
-            f"expression {shown(value)} has {len(text.split())} fields, not five: {_FIELDS} "
+            f"expression {shown(value)} has {fields} {'field' if fields == 1 else 'fields'}, not five: {_FIELDS} "
             "(or six, with the second before them)"
         )
     try:

@@ -356,7 +356,6 @@ _NAMES: Mapping[str, Values] = {
     "cron remove": _names("schedules"),
     "cron pause": _names("schedules"),
     "cron resume": _names("schedules"),
-    "cron edit": _names("schedules"),
 }
 """What the metavar NAME means to a command."""
 

@@ -184,6 +184,7 @@ def test_it_was_thought_of_every_value() -> None:
     }
     assert {place: word for place, word in kinds.items() if word not in KNOWN and "|" not in word} == {}
     assert not FREE & completing._BY_METAVAR.keys()
+    assert completing._NAMES.keys() | completing._STATES_OF_IDS.keys() <= {name for name, _ in parameters()}
 
 
 @pytest.mark.parametrize("shell", SHELLS)

@@ -161,6 +161,7 @@ def test_a_name_that_exists(bench: Bench) -> None:
 
 BAD = {
     ("x", "* * * *", "--command", "true"): "has 4 fields, not five",
+    ("x", "daily", "--command", "true"): "has 1 field, not five",
     ("x", "61 * * * *", "--command", "true"): "bad minute",
     ("x", "0 0 30 2 *", "--command", "true"): "never comes true",
     ("x", "@reboot", "--command", "true"): "is not known",
