@@ -83,7 +83,7 @@ class Picture(NamedTuple):
             "supervisor": self.supervisor and dict(self.supervisor),
             "workers": [worker.as_dict() for worker in self.workers],
             "failures": [job.as_dict() for job in self.failures],
-            "groups": [group.as_dict() for group in self.groups],
+            "groups": [{**group.as_dict(), "paused": group.paused or self.paused} for group in self.groups],
             "paused": self.paused,
         }
 

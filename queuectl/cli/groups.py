@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,6 +11,10 @@ from queuectl.cli import output
 from queuectl.cli.base import App, Group, command, pass_app
 from queuectl.cli.jobs import count
 from queuectl.cli.output import Column
+from queuectl.model import GroupState
+
+if TYPE_CHECKING:
+    from queuectl.api import Queue
 
 _TABLE = (
     Column("GROUP", cut=True),
@@ -38,7 +43,8 @@ def cmd_group(ctx: click.Context) -> None:
 def group_list(app: App) -> None:
     """List the groups, their limits, and what is in them."""
     queue = app.existing_queue()
-    groups, paused = queue.groups(), queue.paused
+    paused = queue.paused
+    groups = _groups(queue, paused)
     if app.json:
         output.emit_json_array(group.as_dict() for group in groups)
         return
@@ -48,13 +54,18 @@ def group_list(app: App) -> None:
             "none" if group.limit is None else str(group.limit),
             str(group.pending),
             str(group.processing),
-            "paused" if group.paused or paused else "open",
+            "paused" if group.paused else "open",
         ]
         for group in groups
     ]
     output.emit_table(_TABLE, rows)
     if paused:
         output.note("the whole queue is paused: 'queuectl resume' lets jobs start again")
+
+
+def _groups(queue: Queue, paused: bool) -> list[GroupState]:
+    """The groups as they are to whoever waits for a job of one: all are paused while the whole queue is."""
+    return [group._replace(paused=group.paused or paused) for group in queue.groups()]
 
 
 @cmd_group.command(
@@ -68,8 +79,9 @@ def group_list(app: App) -> None:
 def group_set(app: App, name: str, limit: str) -> None:
     """Set up a group, or change its limit."""
     most = count(limit, "--limit")
-    app.existing_queue().set_group(name, most or None)
-    output.note(f"group {name}: " + (f"at most {most} at once" if most else "no limit"))
+    queue = app.existing_queue()
+    queue.set_group(name, most or None)
+    _report_group(app, queue, name, f"at most {most} at once" if most else "no limit")
 
 
 @cmd_group.command("remove", examples=("queuectl group set gpu --limit 1 && queuectl group remove gpu",))
@@ -77,8 +89,18 @@ def group_set(app: App, name: str, limit: str) -> None:
 @pass_app
 def group_remove(app: App, name: str) -> None:
     """Forget a group's limit and pause; its jobs stay."""
-    app.existing_queue().remove_group(name)
-    output.note(f"group {name}: no limit any more")
+    queue = app.existing_queue()
+    queue.remove_group(name)
+    _report_group(app, queue, name, "no limit any more")
+
+
+def _report_group(app: App, queue: Queue, name: str, done: str) -> None:
+    if app.json:
+        groups = {group.name: group for group in _groups(queue, queue.paused)}
+        # One without a limit is known by its jobs alone, and may have none.
+        output.emit_json(groups.get(name, GroupState(name, None, queue.paused, 0, 0)).as_dict())
+    else:
+        output.note(f"group {name}: {done}")
 
 
 @command(
@@ -90,7 +112,11 @@ def group_remove(app: App, name: str) -> None:
 @pass_app
 def cmd_pause(app: App, groups: Sequence[str]) -> None:
     """Start no more jobs: of some groups, or of the whole queue."""
-    app.existing_queue().pause(*groups)
+    queue = app.existing_queue()
+    queue.pause(*groups)
+    if app.json:
+        _print_pauses(queue)
+        return
     what = f"{', '.join(dict.fromkeys(groups))}" if groups else "the queue"
     output.note(f"{what} paused: 'queuectl resume{''.join(f' {each}' for each in dict.fromkeys(groups))}' goes on")
 
@@ -102,6 +128,15 @@ def cmd_resume(app: App, groups: Sequence[str]) -> None:
     """Let jobs start again: of some groups, or of all."""
     queue = app.existing_queue()
     queue.resume(*groups)
+    if app.json:
+        _print_pauses(queue)
+        return
     output.note(f"{', '.join(dict.fromkeys(groups)) or 'all'} resumed")
     if groups and queue.paused:
         output.note("the whole queue is still paused: 'queuectl resume' lets jobs start again")
+
+
+def _print_pauses(queue: Queue) -> None:
+    """What is paused by now: the whole queue, and which groups."""
+    paused = queue.paused
+    output.emit_json({"paused": paused, "groups": [group.as_dict() for group in _groups(queue, paused)]})

@@ -61,12 +61,13 @@ def _say_how_it_is_found(named: str, database: str) -> None:
 def cmd_status(app: App) -> None:
     """Show jobs by state, workers, and what comes next."""
     queue = app.existing_queue()
-    overview, workers = queue.overview(), status_of(queue.home)
+    overview, paused, workers = queue.overview(), queue.paused, status_of(queue.home)
     if app.json:
         output.emit_json(
             {
                 "jobs": dict(overview.counts),
                 "workers": _workers_in_short(workers),
+                "paused": paused,
                 "oldest_waiting": overview.oldest_waiting and overview.oldest_waiting.as_dict(),
                 "next_scheduled": overview.next_scheduled and overview.next_scheduled.as_dict(),
                 "next_slot": overview.next_slot and overview.next_slot.as_dict(),
@@ -80,6 +81,7 @@ def cmd_status(app: App) -> None:
             ("queue", queue.home.database),
             ("jobs", ", ".join(f"{overview.counts[state]} {state}" for state in STATES)),
             ("workers", _workers_in_words(workers, overview, _stranded(queue, workers, overview))),
+            *([("paused", "nothing starts: 'queuectl resume' lets jobs start again")] if paused else []),
             *([("oldest waiting", _job_in_short(overview.oldest_waiting, now))] if overview.oldest_waiting else []),
             *([("next scheduled", _job_in_short(overview.next_scheduled, now))] if overview.next_scheduled else []),
             *([("next slot", _slot_in_short(overview.next_slot, now))] if overview.next_slot else []),

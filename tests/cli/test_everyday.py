@@ -105,6 +105,37 @@ def test_pause_and_resume(bench: Bench) -> None:
     refused(bench, 3, "no group nobody", "pause", "nobody")
 
 
+def printed(bench: Bench, *words: str) -> Any:
+    result = bench.run(*words, "--json")
+    assert (result.code, result.err) == (0, "")
+    return json.loads(result.out)
+
+
+def test_what_is_done_to_groups_is_told_as_json(bench: Bench) -> None:
+    enqueue(bench, "--group", "g")
+    default = {"name": "default", "limit": None, "paused": False, "pending": 0, "processing": 0}
+    g = {"name": "g", "limit": 2, "paused": False, "pending": 1, "processing": 0}
+    assert printed(bench, "group", "set", "g", "--limit", "2") == g
+    assert printed(bench, "pause", "g") == {"paused": False, "groups": [default, {**g, "paused": True}]}
+    assert printed(bench, "resume", "g") == {"paused": False, "groups": [default, g]}
+    assert printed(bench, "group", "remove", "g") == {**g, "limit": None}
+    printed(bench, "group", "set", "empty", "--limit", "1")
+    assert printed(bench, "group", "remove", "empty") == {**default, "name": "empty"}
+
+
+def test_a_pause_of_the_whole_queue_is_told_wherever_one_looks(bench: Bench) -> None:
+    assert "paused" not in bench.run("status").out
+    assert printed(bench, "status")["paused"] is False
+    paused = printed(bench, "pause")
+    assert (paused["paused"], [group["paused"] for group in paused["groups"]]) == (True, [True])
+    assert "paused   nothing starts: 'queuectl resume' lets jobs start again" in bench.run("status").lines
+    assert printed(bench, "status")["paused"] is True
+    assert [group["paused"] for group in printed(bench, "group", "list")] == [True]
+    assert printed(bench, "group", "set", "g", "--limit", "1")["paused"] is True
+    assert printed(bench, "resume")["paused"] is False
+    assert [group["paused"] for group in printed(bench, "group", "list")] == [False, False]
+
+
 def test_hold_and_release(bench: Bench) -> None:
     job_id = enqueue(bench)
     assert bench.run("hold", job_id).err == "queuectl: 1 job held\n"
