@@ -20,10 +20,14 @@ if TYPE_CHECKING:
 @click.command(
     "service",
     cls=Group,
+    invoke_without_command=True,
     examples=("queuectl service install --print",),
 )
-def cmd_service() -> None:
+@click.pass_context
+def cmd_service(ctx: click.Context) -> None:
     """Have systemd start the workers at boot."""
+    if ctx.invoked_subcommand is None:
+        output.emit(ctx.get_help() + "\n")
 
 
 @cmd_service.command(

@@ -152,6 +152,12 @@ def test_what_is_there_and_differs_is_replaced_by_force_only(tmp_path: Path) -> 
         service.install(str(tmp_path / "file" / "x.service"), "one\n", force=True)
 
 
+def test_alone_it_is_its_help(bench: Bench) -> None:
+    alone, asked = bench.run("service"), bench.run("service", "-h")
+    assert (alone.code, alone.err) == (0, "")
+    assert alone.out == asked.out
+
+
 def test_print_shows_what_would_be_written(bench: Bench) -> None:
     bench.run("config", "set", "stop_timeout", "10m")
     result = bench.execute("service", "install", "--print", "--user", "--count", "3", "--name", "jobs")
