@@ -53,7 +53,7 @@ def test_the_pipeline(farm: Farm) -> None:
 
 
 def execute(words: list[str], env: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=110, check=False)
+    return subprocess.run(words, env=env, capture_output=True, text=True, timeout=280, check=False)
 
 
 def at_another_time(farm: Farm, name: str, hour: int) -> None:
