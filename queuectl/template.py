@@ -8,7 +8,8 @@
 | ``{1}``, ``{2.}`` … | the same of the first input, the second … |
 | ``{#}`` | the number of the job |
 
-A command is words, of which each stays one word, or the text of a shell, in which each value is quoted.
+A command is words, of which each stays one word, or the text of a shell, in which each value is quoted. Among the words
+there may be the text of a shell, too (``sh -c TEXT``): :mod:`queuectl.shelltext` finds it.
 """
 
 from __future__ import annotations
@@ -19,16 +20,41 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple, NoReturn
 
+from queuectl import shelltext
 from queuectl.errors import InvalidInput
 
 _PLACE = re.compile(r"\{(?:(#)|([1-9]\d{0,2})?(\.|//|/\.|/)?)\}")
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+:,./-]+")
 """What needs no quotes as a word of its own. No ``=``: in the place of a command, that would be an assignment."""
 _KEYWORDS = frozenset(
-    "case coproc do done elif else esac fi for function if in select then time until while".split()  # noqa: SIM905
+    [
+        "case",
+        "coproc",
+        "do",
+        "done",
+        "elif",
+        "else",
+        "esac",
+        "fi",
+        "for",
+        "function",
+        "if",
+        "in",
+        "select",
+        "then",
+        "time",
+        "until",
+        "while",
+        "always",
+        "end",
+        "foreach",
+        "namespace",
+        "nocorrect",
+        "noglob",
+        "repeat",
+    ]
 )
-_SHELLS = frozenset(("sh", "bash", "dash", "ash", "ksh", "mksh", "zsh", "fish", "su"))
-_SCRIPT_OPTION = r"-[A-Za-z]*c[A-Za-z]*"
+"""Of all shells: the last ones are zsh's and ksh's."""
 
 
 class Place(NamedTuple):
@@ -65,15 +91,16 @@ def of_words(words: Sequence[str], inputs: int) -> Template:
     The text that a shell gets by ``-c`` is taken as :func:`of_text` does. Raises :class:`InvalidInput`.
     """
     pieces = [_pieces(word, inputs) for word in words]
-    if not any(isinstance(piece, Place) for word in pieces for piece in word):
-        pieces += [[place] for place in _all(inputs)]
-    script = _script(words)
-    parts = [
-        _script_word(word, inputs)
-        if place == script and len(pieces[place]) > 0 and any(isinstance(piece, Place) for piece in pieces[place])
-        else _word(pieces[place], place == 0)
-        for place, word in enumerate([*words, *[""] * (len(pieces) - len(words))])
-    ]
+    script = shelltext.find(words, _shown(pieces))
+    if script is not None:
+        scan = _Scan(words[script], inputs, "the command after -c")
+        pieces[script] = list(_cut(words[script], scan.places))
+    if not _shown(pieces):
+        last = _all(inputs)
+        pieces += [[place] for place in last]
+        words = [*words, *(place.shown for place in last)]
+        script = shelltext.find(words, _shown(pieces))
+    parts = [_script_word(word) if number == script else _word(word, number == 0) for number, word in enumerate(pieces)]
     return Template(lambda values, number: " ".join([part(values, number) for part in parts]))
 
 
@@ -108,17 +135,18 @@ def _word(pieces: Sequence[Piece], is_first: bool) -> Part:
     return filled
 
 
-def _script_word(text: str, inputs: int) -> Part:
-    pieces = _text_pieces(text, inputs, "the command after -c")
+def _script_word(pieces: Sequence[Piece]) -> Part:
     return lambda values, number: shlex.quote(_filled_text(pieces, values, number))
 
 
-def _script(words: Sequence[str]) -> int | None:
-    """The place of the word that a shell among the words takes for code."""
-    shell = next((place for place, word in enumerate(words) if os.path.basename(word) in _SHELLS), len(words))
-    options = (place for place in range(shell + 1, len(words)) if re.fullmatch(_SCRIPT_OPTION, words[place]))
-    option = next(options, len(words))
-    return next((place for place in range(option + 1, len(words)) if words[place][:1] not in ("-", "+")), None)
+def _shown(words: Sequence[Sequence[Piece]]) -> dict[int, str]:
+    """The first place of each word that has one, by the word's number."""
+    found = {}
+    for number, pieces in enumerate(words):
+        places = [piece for piece in pieces if isinstance(piece, Place)]
+        if places:
+            found[number] = places[0].shown
+    return found
 
 
 def _quoted_first(word: str) -> str:
@@ -342,7 +370,7 @@ def _cut(text: str, places: Sequence[tuple[int, int, Place]]) -> Iterator[Piece]
 
 
 def _all(inputs: int) -> list[Place]:
-    return [Place(f"{{{which + 1}}}", "", which) for which in range(inputs)]
+    return [Place(f"{{{which + 1}}}" if inputs > 1 else "{}", "", which) for which in range(inputs)]
 
 
 def _found(place: Place, values: Sequence[str], number: int) -> list[str]:

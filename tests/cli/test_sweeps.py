@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 from pathlib import Path
 
@@ -160,6 +161,17 @@ def test_a_place_within_quotes_is_refused(bench: Bench) -> None:
     result = bench.run("enqueue", "--each", "--command-file", "command", stdin=b"a\n")
     assert result.err.startswith("queuectl: error: command: {} stands within quotes")
     assert commands(bench) == []
+
+
+def test_code_of_a_shell_with_other_quotes_takes_no_value(bench: Bench) -> None:
+    write(bench, "list", "\\'\\';touch evil;#\n")
+    for command in (["fish", "-c", "echo {}"], ["tcsh", "-c"], ["docker", "exec", "box", "sh", "-c", "echo {}"]):
+        result = bench.run("enqueue", "--each", "list", "--", *command)
+        assert (result.code, result.out, result.err.count("\n")) == (2, "", 1)
+        assert result.err.startswith("queuectl: error: the command after --: {} stands in what ")
+    assert commands(bench) == []
+    assert bench.run("enqueue", "--each", "list", "--", "sh", "conv.sh", "-c", "{}").code == 0
+    assert shlex.split(commands(bench)[0]) == ["sh", "conv.sh", "-c", "\\'\\';touch evil;#"]
 
 
 def test_nothing_is_added_where_the_producer_ends_badly(bench: Bench) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -34,9 +35,9 @@ def text(given: str, *values: str, number: int = 7) -> str:
 
 
 def run(command: str, where: Path, shell: str = "sh") -> str:
-    done = subprocess.run([shell, "-c", command], cwd=where, capture_output=True, text=True, check=False, timeout=30)
+    done = subprocess.run([shell, "-c", command], cwd=where, capture_output=True, check=False, timeout=30)
     assert list(where.iterdir()) == [], command
-    return done.stdout
+    return done.stdout.decode()
 
 
 @pytest.mark.parametrize(
@@ -161,13 +162,170 @@ def test_a_word_stays_one_word(value: str, ground: Path) -> None:
     assert list(ground.iterdir()) == []
 
 
-@pytest.mark.parametrize("shell", [("sh", "-c"), ("/bin/sh", "-ec"), ("env", "A=b", "bash", "-o", "pipefail", "-c")])
-def test_what_a_shell_among_the_words_takes_for_code_is_quoted_for_it(shell: tuple[str, ...], ground: Path) -> None:
-    command = words(*shell, "printf '[%s]' {} x{}", values=(EVIL,))
+@pytest.mark.parametrize(
+    "shell",
+    [
+        "sh -c",
+        "/bin/sh -ec",
+        "sh -c -e --",
+        "sh -c - ",
+        "sh +x -c",
+        "sh -o noglob -ceo nounset",
+        "A=b sh -c",
+        "env -u X A=b bash -o pipefail -c",
+        "bash --norc --rcfile x -O extglob -c",
+        "timeout -k 5 60 nice -n 1 nice -5 sh -c",
+        "setsid -w env -- sh -c",
+    ],
+)
+def test_what_a_shell_among_the_words_takes_for_code_is_quoted_for_it(shell: str, ground: Path) -> None:
+    command = words(*shell.split(), "printf '[%s]' {} x{}", values=(EVIL,))
     assert run(command, ground) == f"[{EVIL}][x{EVIL}]"
     with pytest.raises(InvalidInput, match=r"^the command after -c: \{\} stands within quotes"):
-        of_words([*shell, 'echo "{}"'], 1)
-    assert run(words(*shell, "printf '[%s]' \"$1\"", "sh", "{}", values=(EVIL,)), ground) == f"[{EVIL}]"
+        of_words([*shell.split(), 'echo "{}"'], 1)
+    assert run(words(*shell.split(), "printf '[%s]' \"$1\"", "sh", "{}", values=(EVIL,)), ground) == f"[{EVIL}]"
+
+
+@pytest.mark.parametrize(
+    "name", ["rbash", "ash", "ksh", "ksh93", "mksh", "yash", "zsh5", "zsh-5.9", "/opt/bash-static"]
+)
+def test_the_names_of_shells_that_are_quoted_for(name: str) -> None:
+    for before in ([], ["busybox"], ["sudo", "-u", "bash"], ["exec"]):
+        assert words(*before, name, "-c", "echo {}", values=("a b",)) == " ".join(
+            [*before, name, "-c 'echo '\"'\"'a b'\"'\"''"]
+        )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sh conv.sh -c {}",
+        "sh -- conv.sh -c {}",
+        "sh -e conv.sh -c {}",
+        "timeout 5 sh conv.sh -c {}",
+        "./conv.sh -c {}",
+        "grep fish -c {}",
+        "echo sh -c {}",
+        "fish conv.fish -c {}",
+        "fish -- conv.fish -c {}",
+        "fish -c true -- {}",
+        "env v={} fish -c true",
+        "su user -c true -- sh {}",
+        "docker exec box sh -c true sh {}",
+        "docker exec box sh conv.sh -c {}",
+        "bash -c true bash {}",
+        "tar -c {}",
+        "./publish --check {}",
+    ],
+)
+def test_a_word_that_is_no_code_stays_as_it_is(command: str) -> None:
+    assert words(*command.split(), values=("a b",)) == command.replace("v={}", "'v=a b'").replace("{}", "'a b'")
+
+
+@pytest.mark.parametrize(
+    ("command", "shell"),
+    [
+        ("fish -c 'echo {}'", "fish"),
+        ("fish -c", "fish"),
+        ("fish -c 'echo $argv' {}", "fish"),  # as -cCODE, it would be one more option
+        ("fish -N '-cecho {}'", "fish"),
+        ("fish -d cat --init-command 'echo {}'", "fish"),
+        ("fish --command='echo {}'", "fish"),
+        ("tcsh -fc 'echo {}'", "tcsh"),
+        ("csh -c 'echo {}'", "csh"),
+        ("foosh -c 'echo {}'", "foosh"),
+        ("pwsh -NoProfile -Command echo -- {}", "pwsh"),
+        ("su user -c 'echo {}'", "su"),
+        ("su -- user -c 'echo {}'", "su"),
+        ("sudo -u bob fish -c 'echo {}'", "fish"),
+        ("sudo --user bob sh -c 'echo {}'", "sh"),
+        ("docker exec box sh -ec 'echo {}'", "sh"),
+        ("find . -exec sh -c 'echo {}' ;", "sh"),
+        ("sh run.sh sh -c 'echo {}'", "sh"),
+        ("sh -c 'exec \"$@\"' sh fish -c 'echo {}'", "fish"),
+        ("if true then sh -c 'echo {}'", "sh"),
+        ("env -S 'sh -c' 'echo {}'", "env -S"),
+        ("env '-iSsh -c \"echo {}\"'", "env -S"),
+        ("env --split-string='sh -c' 'echo {}'", "env -S"),
+        ("zsh --emulate csh -c 'echo {}'", "zsh"),
+        ("bash -rcfile x -c 'echo {}'", "bash"),
+        ("bash -oc posix 'echo {}'", "bash"),
+        ("zsh -c +O '{} -c {}'", "zsh"),
+        ("sh -c{} 'echo a'", "sh"),
+        ("{} -c 'echo {}'", r"\{\}"),
+    ],
+)
+def test_where_a_value_may_be_code_that_it_cannot_be_quoted_for_it_is_refused(command: str, shell: str) -> None:
+    pattern = (
+        rf"^the command after --: {{}} stands in what {shell} may take for code, .* Give the value beside the code: "
+    )
+    with pytest.raises(InvalidInput, match=pattern):
+        of_words(shlex.split(command), 1)
+
+
+def test_a_place_that_only_the_words_would_have_is_none_of_the_text() -> None:
+    assert words("sh", "-c", "echo ${1} \\{}", "sh", "{}") == "sh -c 'echo ${1} \\{}' sh d/a.tar.gz"
+    assert words("sh", "-c", "echo ${1}", "sh") == "sh -c 'echo ${1}' sh d/a.tar.gz"
+
+
+def test_a_line_that_is_all_of_the_text_is_one_word_of_it(ground: Path) -> None:
+    for command in (["sh", "-c"], ["sh", "-c", "{}"], ["sh", "-c", "--"]):
+        run(words(*command, values=("touch evil",)), ground)
+
+
+OPTIONS = st.lists(
+    st.sampled_from(
+        [
+            "-c",
+            "-e",
+            "-ec",
+            "-eo",
+            "nounset",
+            "-o",
+            "-oc",
+            "-co",
+            "+e",
+            "+c",
+            "+o",
+            "-",
+            "--",
+            "+",
+            "x",
+            "",
+            "--norc",
+            "-rcfile",
+            "+O",
+        ]
+    ),
+    max_size=5,
+)
+ANY_SHELL = [shell for shell in ("sh", "dash", "bash", "zsh", "fish") if shutil.which(shell)]
+
+
+@settings(max_examples=100, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(OPTIONS, st.sampled_from(["{}", "echo {}", "-x{}"]), OPTIONS)
+def test_whatever_the_options_of_a_shell_a_value_is_not_code(
+    ground: Path, before: list[str], placed: str, behind: list[str]
+) -> None:
+    for shell in ANY_SHELL:
+        try:
+            command = words(shell, *before, placed, *behind, values=("true;touch evil",))
+        except InvalidInput:
+            continue
+        subprocess.run(["sh", "-c", command], cwd=ground, capture_output=True, check=False, timeout=30)
+        assert not (ground / "evil").exists(), command  # fish -o FILE may well have written another
+
+
+@settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+@given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
+def test_every_value_arrives_as_it_is(ground: Path, value: str) -> None:
+    for command in (
+        ["printf", "[%s]", "{}"],
+        *([shell, "-c", "printf '[%s]' {}"] for shell in ANY_SHELL if shell != "fish"),
+    ):
+        assert run(words(*command, values=(value,)), ground) == f"[{value}]"
+    if "fish" in ANY_SHELL:
+        assert run(words("fish", "-c", "printf '[%s]' $argv", "--", "{}", values=(value,)), ground) == f"[{value}]"
 
 
 FRAGMENTS = st.sampled_from(
