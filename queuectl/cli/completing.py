@@ -108,6 +108,7 @@ def candidates(main: click.Group, before: Sequence[str], word: str) -> Iterator[
     place = find(main, before)
     if place is None:
         return
+    place = _without_left_out_value(place, word)
     if place.option is None and not place.is_after_dashes and word.startswith("-"):
         name, equals, start = word.partition("=")
         if not equals:
@@ -126,6 +127,7 @@ def find(main: click.Group, before: Sequence[str]) -> Place | None:
     """Where a word stands that comes after others; None where nobody could tell (as after a name that is no command)."""
     place = Place((main,), None, None, (), frozenset(), None)
     for word in before:
+        place = _without_left_out_value(place, word if len(word) > 1 else "")
         if place.option is not None:
             place = _noted(place, place.option, word)._replace(option=None)
         elif place.is_after_dashes:
@@ -142,6 +144,12 @@ def find(main: click.Group, before: Sequence[str]) -> Place | None:
         else:
             place = place._replace(arguments=(*place.arguments, word))
     return place
+
+
+def _without_left_out_value(place: Place, word: str) -> Place:
+    """Where an option may do without a value, a word that begins with a dash is the next option."""
+    may_lack = place.option is not None and (place.option.metavar or "").startswith("[")
+    return place._replace(option=None) if may_lack and word.startswith("-") else place
 
 
 def _after_option(place: Place, word: str) -> Place:

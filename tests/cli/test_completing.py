@@ -60,6 +60,19 @@ def test_values_of_options(bench: Bench) -> None:
     assert kind("init", "q") == "file\tq\t"
 
 
+def test_an_option_whose_value_may_be_left_out(bench: Bench) -> None:
+    assert kind("enqueue", "--each", "li") == "file\tli\t"
+    assert kind("enqueue", "--each", "") == "file\t\t"
+    assert complete("enqueue", "--each", "--ba") == ["--batch", "--backoff-base"]
+    assert "--each" in complete("enqueue", "--each", "-")
+    assert complete("enqueue", "--each", "--batch", "") == complete("enqueue", "--batch", "")
+    assert complete("enqueue", "--each", "--if-exists", "rep") == ["replace"]
+    assert kind("enqueue", "--each", "--", "gr") == "command\t0\t"
+    assert kind("enqueue", "--each", "--", "ls", "-") == "command\t1\t"
+    assert kind("enqueue", "--each", "-", "--", "gr") == "command\t0\t"
+    assert kind("enqueue", "--each=", "--", "gr") == "command\t0\t"
+
+
 def test_settings_in_both_spellings(bench: Bench) -> None:
     assert complete("config", "set", "max_") == ["max_retries"]
     assert complete("config", "get", "max-r") == ["max-retries"]

@@ -162,6 +162,15 @@ def test_a_command_to_enqueue_is_completed_as_itself(keyboard: Keyboard, queue: 
     if keyboard.shell == "zsh":
         keyboard.command("rehash")
     assert keyboard.line("queuectl enqueue -- h5-uniq\tmy\t") == ["enqueue", "--", "h5-unique-tool", "my jobs.json"]
+    assert keyboard.line("queuectl enqueue --each --comm\t-f\tx") == ["enqueue", "--each", "--command-file", "x"]
+    assert keyboard.line("queuectl enqueue --each my\t-- h5-uniq\t") == [
+        "enqueue",
+        "--each",
+        "my jobs.json",
+        "--",
+        "h5-unique-tool",
+    ]
+    assert keyboard.line("queuectl enqueue --each -- h5-uniq\t") == ["enqueue", "--each", "--", "h5-unique-tool"]
 
 
 def test_the_queue_that_the_line_names_is_looked_at(keyboard: Keyboard, queue: Queue) -> None:
