@@ -17,7 +17,8 @@ from queuectl.cli.jobs import known_state
     examples=("queuectl prune --older-than 30d --dry-run", "queuectl prune --older-than 7d --state completed,dead"),
     after_help=(
         "Jobs, attempts and logs go together, and are gone for good. Without --state, completed and cancelled jobs go; "
-        "dead ones only when they are named. The setting retention has workers do it by themselves.",
+        "dead ones only when they are named. A job that was cancelled because one that it needs did not complete stays as "
+        "long as that one, with which it may come back. The setting retention has workers do it by themselves.",
     ),
 )
 @click.option("--older-than", metavar="D", required=True, help="Only jobs that ended longer ago: 12h, 30d; 0 for all.")

@@ -226,6 +226,8 @@ class Store(Protocol):
     def prune(self, states: Collection[str], before: int, most: int, discard: Discard) -> Pruned:
         """Remove at most so many jobs that are in one of ``states``, ended all, since before a time.
 
+        A job that was cancelled because one that it needs did not complete stays as long as that one, which may bring
+        it back, unless it completes after all.
         Their attempts go with them, and what told who needed them. That their logs are to go is noted, and the logs
         of the jobs that were removed before, by whomever, are handed to ``discard`` by their ids. It is called while
         nobody can start a job; those that it returns are gone, others are for the next time.

@@ -124,6 +124,7 @@ class Following:
         """Some jobs have ended: those that waited for them may run, or never can."""
         if seqs:
             self._unblock([*seqs, *self._doom(seqs)])
+            self._run("spare", seqs=as_json(list(seqs)))
 
     def let_go(self, seqs: Collection[int], since: int | None = None) -> None:
         """Jobs that nothing holds back any more wait for their time, or are ready, ``since`` now as a rule."""

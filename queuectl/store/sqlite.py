@@ -606,15 +606,24 @@ class SQLiteStore:
         with self._connections.durable_transaction() as connection:
             if self._discard_logs(connection, most, discard):
                 return Pruned(0, more=True)
-            rows: list[sqlite3.Row] = []
-            for state in states:
-                values = {"state": state, "before": before, "most": most - len(rows)}
-                rows += connection.execute(self._sql["old_jobs"], values)
-            if rows:
-                seqs = {"seqs": as_json([row["seq"] for row in rows])}
-                for name in ("note_old_logs", "delete_attempts", "delete_needs", "delete_dependents", "delete_jobs"):
-                    connection.execute(self._sql[name], seqs)
-        return Pruned(len(rows), more=bool(rows))
+            removed = 0
+            while removed < most:
+                rows: list[sqlite3.Row] = []
+                for state in states:
+                    values = {"state": state, "before": before, "most": most - removed - len(rows)}
+                    rows += connection.execute(self._sql["old_jobs"], values)
+                removed += len(rows)
+                # What was doomed because of these may go with them.
+                if not (rows and self._remove(connection, as_json([row["seq"] for row in rows]))):
+                    break
+        return Pruned(removed, more=removed > 0)
+
+    def _remove(self, connection: sqlite3.Connection, seqs: str) -> bool:
+        """Remove jobs; whether others were to come back with them, and cannot any more."""
+        forsaken = connection.execute(self._sql["forsake"], {"seqs": seqs}).rowcount
+        for name in ("note_old_logs", "delete_attempts", "delete_needs", "delete_dependents", "delete_jobs"):
+            connection.execute(self._sql[name], {"seqs": seqs})
+        return forsaken > 0
 
     def _discard_logs(self, connection: sqlite3.Connection, most: int, discard: Discard) -> bool:
         """Have logs removed whose jobs are gone; whether there are more.
@@ -631,7 +640,10 @@ class SQLiteStore:
 
     def count_old(self, states: Collection[str], before: int) -> int:
         with self._connections.snapshot():
-            return sum(self._value("count_old_jobs", {"state": state, "before": before}) for state in states)
+            old = sum(self._value("count_old_jobs", {"state": state, "before": before}) for state in states)
+            if CANCELLED in states:
+                old += self._value("count_old_dependents", {"states": as_json(list(states)), "before": before})
+            return int(old)
 
     def count_old_logs(self) -> int:
         return int(self._value("count_old_logs"))

@@ -60,6 +60,9 @@ INDEXES = {
     "note_old_logs": BY_NUMBER,
     "old_logs": BY_ID,
     "count_old_jobs": ["jobs_ended"],
+    "count_old_dependents": ["jobs_ended", *BY_NUMBER],
+    "forsake": BY_NUMBER,
+    "spare": BY_NUMBER,
     "delete_attempts": BY_NUMBER,
     "delete_jobs": BY_NUMBER,
     "hold": BY_ID,
@@ -246,3 +249,18 @@ def test_completed_jobs_are_not_counted_one_by_one(path: Path, store: SQLiteStor
     change.close()
     assert steps_of(store, lambda store: store.overview(1)) <= before + 10
     assert store.counts() == {"pending": 150, "processing": 0, "completed": 9050, "dead": 50, "cancelled": 50}
+
+
+def test_a_prune_passes_what_it_keeps(path: Path, store: SQLiteStore) -> None:
+    """However many jobs may come back with what they need: it looks at none of them again and again."""
+
+    def steps(kept: int) -> int:
+        fill_anew(path, kept)
+        change = sqlite3.connect(path)
+        change.execute("UPDATE jobs SET doomed = 1 WHERE state = 'cancelled'")
+        change.commit()
+        change.close()
+        return steps_of(store, lambda store: store.prune(("cancelled", "completed"), 2, 50, list))
+
+    assert steps(4000) <= steps(50) + 10
+    assert store.counts()["cancelled"] == 50

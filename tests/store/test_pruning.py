@@ -352,3 +352,90 @@ def test_others_come_in_between(queue: Queue) -> None:
     assert prune(queue.home, store, ENDED, T0 + SECOND) == 1600
     assert max(sizes) <= 500
     store.close()
+
+
+def pipeline(store: Store) -> None:
+    """``a``, which failed for good, and ``b`` to ``d``, of which each needs the one before; all at T0."""
+    add(store, "a", max_retries=0)
+    store.add([job("b", after=("a",)), job("c", after=("b",)), job("d", after_any=("a",))], T0, 3)
+    assert finish(store, claim(store), "failed")
+    store.cancel(["d"], T0)
+
+
+def left(store: Store) -> str:
+    return "".join(each.id for each in store.jobs())
+
+
+def pruned(store: Store, *states: str, before: int = after(1), most: int = 100) -> int:
+    """How many go, which is what was foretold."""
+    removed = store.count_old(states, before)
+    total = 0
+    while (step := store.prune(states, before, most, list)).more:
+        assert step.jobs <= most
+        total += step.jobs
+    assert total == removed
+    assert store.count_old(states, before) == 0
+    assert store.faults() == []
+    return removed
+
+
+def test_what_can_come_back_with_a_job_that_stays_is_kept(store: Store) -> None:
+    pipeline(store)
+    assert pruned(store, "completed", "cancelled") == 1
+    assert left(store) == "abc", "d was cancelled by its user"
+    assert store.revive(["a"], ["dead"], T0, with_dependents=True) == ["a", "b", "c"]
+    for _ in "abc":
+        assert finish(store, claim(store))
+    assert pruned(store, "completed", "cancelled") == 3
+
+
+@pytest.mark.parametrize("most", [1, 2, 100])
+@pytest.mark.parametrize("named", [("dead", "cancelled"), ("cancelled", "dead")])
+def test_it_goes_with_that_job(store: Store, named: tuple[str, ...], most: int) -> None:
+    pipeline(store)
+    assert pruned(store, *named, most=most) == 4
+
+
+def test_it_goes_once_that_job_has_gone_or_completed(store: Store, other: Store) -> None:
+    pipeline(store)
+    assert pruned(store, "dead") == 1
+    assert pruned(other, "cancelled") == 3
+    pipeline(store)
+    store.revive(["a"], ["dead"], T0)
+    assert pruned(store, "cancelled") == 1
+    assert left(store) == "abc", "it may fail once more"
+    assert finish(store, claim(store))
+    assert pruned(store, "cancelled") == 2
+    assert left(store) == "a"
+
+
+def test_what_is_younger_than_what_it_needed_goes_later(store: Store) -> None:
+    add(store, "a")
+    store.add([job("b", after=("a",)), job("c", after=("b",))], T0, 3)
+    store.cancel(["a"], T0)
+    store.add([job("late", after=("c",))], after(5), 3)
+    assert pruned(store, "cancelled", before=after(2)) == 3
+    assert left(store) == "late"
+    assert pruned(store, "cancelled", before=after(9)) == 1
+
+
+def test_of_several_that_it_needs_one_that_is_gone_is_enough(store: Store) -> None:
+    add(store, "a", "b", max_retries=0)
+    store.add([job("c", after=("a", "b")), job("d", after=("c",)), job("e", after=("b",))], T0, 3)
+    store.cancel(["a"], T0)
+    assert finish(store, claim(store), "failed")
+    assert pruned(store, "cancelled") == 3
+    assert left(store) == "be"
+
+
+def test_a_long_pipeline_goes_in_a_few_steps(store: Store) -> None:
+    """In whichever order its jobs stand."""
+    many = 700
+    later = [job(f"r{n}", after=(f"r{n + 1}",)) for n in range(many)]
+    sooner = [job(f"s{n}", after=(f"s{n - 1}" if n else "root",)) for n in range(many)]
+    store.add([*later, job(f"r{many}", after=("root",)), job("root"), *sooner], T0, 3)
+    store.cancel(["root"], T0)
+    steps = 0
+    while store.prune(("cancelled",), after(1), 500, list).more:
+        steps += 1
+    assert (left(store), steps) == ("", 3)

@@ -400,6 +400,14 @@ FROM (SELECT job_seq, count(*) AS ended FROM json_each(:seqs) CROSS JOIN depende
 WHERE seq = chosen.job_seq AND +state = 'pending' AND blockers > 0
 RETURNING seq, blockers;
 
+-- name: spare
+-- The doomed that needed only what has completed after all, at last some jobs (by seq, a JSON array).
+UPDATE jobs SET doomed = 0
+WHERE +doomed = 1 AND seq IN (SELECT job_seq FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value)
+  AND NOT EXISTS (
+    SELECT 1 FROM dependencies CROSS JOIN jobs AS needed ON needed.seq = needs
+    WHERE job_seq = jobs.seq AND NOT however AND +needed.state <> 'completed');
+
 -- name: dependents_of
 SELECT DISTINCT job_seq FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value;
 
@@ -456,17 +464,41 @@ WHERE seq = :seq AND +state = 'pending';
 -- Whether there is anything to remove: worth taking the write lock for.
 SELECT EXISTS (SELECT 1 FROM old_logs) OR EXISTS (
     SELECT 1 FROM json_each(:states) CROSS JOIN jobs
-    WHERE state = value AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled'));
+    WHERE state = value AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled') AND doomed <> 1);
 
 -- name: old_jobs
--- Jobs that are in a state since before some time. Workers that hold a job, and jobs that wait, are none of them.
+-- Jobs that are in a state since before some time. Workers that hold a job, and jobs that wait, are none of them, nor is
+-- what is doomed.
 SELECT seq FROM jobs
-WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled')
+WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled') AND doomed <> 1
 ORDER BY updated_at LIMIT :most;
 
 -- name: count_old_jobs
 SELECT count(*) FROM jobs
-WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled');
+WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled') AND doomed <> 1;
+
+-- name: count_old_dependents
+-- The doomed that would go with the old jobs of some states (a JSON array): level by level, as each goes with what it needs.
+WITH RECURSIVE dependents (seq) AS (
+    SELECT job_seq
+    FROM json_each(:states) CROSS JOIN jobs AS needed CROSS JOIN dependencies ON needs = needed.seq
+         CROSS JOIN jobs ON jobs.seq = job_seq
+    WHERE needed.state = value AND needed.updated_at < :before AND needed.state IN ('completed', 'dead', 'cancelled')
+      AND needed.doomed <> 1 AND +needed.state <> 'completed'
+      AND NOT however AND jobs.doomed = 1 AND jobs.updated_at < :before
+    UNION
+    SELECT job_seq
+    FROM dependents CROSS JOIN dependencies ON needs = dependents.seq CROSS JOIN jobs ON jobs.seq = job_seq
+    WHERE NOT however AND doomed = 1 AND updated_at < :before)
+SELECT count(*) FROM dependents;
+
+-- name: forsake
+-- The doomed that need what goes before it completed (by seq, a JSON array) cannot come back with that any more.
+UPDATE jobs SET doomed = 0
+WHERE +doomed = 1 AND seq IN (
+    SELECT job_seq
+    FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value CROSS JOIN jobs AS needed ON needed.seq = value
+    WHERE NOT however AND +needed.state <> 'completed');
 
 -- name: note_old_logs
 -- What never started has no log.
