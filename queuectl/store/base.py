@@ -172,7 +172,7 @@ class Store(Protocol):
 
         ``changes`` has fields of :class:`~queuectl.model.NewJob`, but for the id; in the place of a delay and a
         time it has ``starts_at``, in microseconds since the epoch. Raises ``NoSuchJob``, and ``Conflict`` for a
-        job that does not wait, and for a key that another has.
+        job that does not wait, for fewer retries than it has used, and for a key that another has.
         """
 
     def hold(self, ids: Sequence[str], now: int) -> None:

@@ -464,6 +464,11 @@ class SQLiteStore:
             row = self._row(job_id)
             if row["state"] != PENDING:
                 raise Conflict(f"job {job_id} is {row['state']}: only a waiting job can be edited")
+            if changes.get("max_retries", row["attempts"]) < row["attempts"]:
+                used = f"{row['attempts']} of its starts"
+                raise Conflict(
+                    f"job {job_id} has used {used}: max_retries must be {row['attempts']} at least, or cancel it"
+                )
             values = {key: row[key] for key in (*_EDITED, "seq", "due", "next_run_at")} | {"now": now}
             values |= {_EDITED_AS.get(key, key): value for key, value in changes.items() if key not in _NEEDS}
             env, export = variables_of(row)

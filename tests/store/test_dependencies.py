@@ -239,6 +239,19 @@ def test_a_waiting_job_is_edited_and_no_other(store: Store) -> None:
     assert claim(store, after(1)).id == "b"
 
 
+def test_no_edit_has_a_job_start_more_often_than_its_retries_allow(store: Store) -> None:
+    add(store, "a")
+    for _ in range(2):
+        assert finish(store, claim(store, after(99)), "failed", T0)
+    with pytest.raises(Conflict, match="job a has used 2 of its starts: max_retries must be 2 at least, or cancel it"):
+        store.edit("a", {"max_retries": 1}, T0)
+    store.edit("a", {"max_retries": 2}, T0)
+    assert finish(store, claim(store, after(99)), "failed", T0)
+    assert (store.get("a").state, store.get("a").attempts) == ("dead", 3)
+    store.revive(["a"], ENDED, T0)
+    store.edit("a", {"max_retries": 0}, T0)
+
+
 def test_a_doctor_notices_what_is_stranded(store: Store) -> None:
     assert isinstance(store, SQLiteStore)
     store.add([job("a"), needing("b", "a"), job("c")], T0, 3)
