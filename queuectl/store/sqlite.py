@@ -469,14 +469,15 @@ class SQLiteStore:
                 raise Conflict(
                     f"job {job_id} has used {used}: max_retries must be {row['attempts']} at least, or cancel it"
                 )
-            values = {key: row[key] for key in (*_EDITED, "seq", "due", "next_run_at")} | {"now": now}
+            values = {key: row[key] for key in (*_EDITED, "seq", "due", "next_run_at", "rescheduled")} | {"now": now}
             values |= {_EDITED_AS.get(key, key): value for key, value in changes.items() if key not in _NEEDS}
             env, export = variables_of(row)
             values["env"] = variables_text(changes.get("env", env), changes.get("export", export))
             policy = policy_of(row)._replace(**{key: changes[key] for key in RetryPolicy._fields if key in changes})
             values["retry_policy"] = None if policy == ANY_FAILURE else policy_text(policy)
             if "starts_at" in changes:
-                values |= {"due": max(now, changes["starts_at"]), "next_run_at": changes["starts_at"]}
+                starts_at = changes["starts_at"]
+                values |= {"due": max(now, starts_at), "next_run_at": starts_at, "rescheduled": True}
             try:
                 connection.execute(self._sql["edit"], values)
             except sqlite3.IntegrityError as error:

@@ -135,6 +135,17 @@ def test_a_drain_ends_with_paused_and_held_jobs_left(farm: Farm, mode: str) -> N
     }  # fmt: skip
 
 
+def test_a_drain_ends_though_a_retry_was_put_off(farm: Farm, mode: str) -> None:
+    farm.queue.change_setting("backoff_base", 60)
+    farm.queue.enqueue("exit 1", id="b")
+    farm.start(1, mode)
+    eventually(lambda: farm.queue.get("b").attempts == 1 and farm.queue.get("b").state == "pending")
+    farm.stop()
+    farm.queue.edit("b", run_at="2090-01-01T00:00:00Z")
+    assert farm.run("worker-run", "--count", "1", "--mode", mode, "--drain").returncode == 0
+    assert farm.queue.get("b").state == "pending"
+
+
 def test_a_pipeline_is_mended_in_the_middle(farm: Farm, mode: str) -> None:
     farm.queue.enqueue("true", id="one")
     farm.queue.enqueue("exit 7", id="two", after="one", max_retries=0)

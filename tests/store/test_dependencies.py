@@ -252,6 +252,29 @@ def test_no_edit_has_a_job_start_more_often_than_its_retries_allow(store: Store)
     store.edit("a", {"max_retries": 0}, T0)
 
 
+def test_a_retry_that_a_user_puts_off_is_scheduled(store: Store) -> None:
+    """A drain does not wait for it, nor does the clock begin its time anew."""
+    add(store, "a", max_retries=2)
+    assert finish(store, claim(store), "failed", T0)
+    store.edit("a", {"priority": 1}, T0)
+    assert not store.is_drained(T0), "it is in back-off still"
+    store.edit("a", {"starts_at": after(500)}, T0)
+    assert store.is_drained(T0)
+    for change in (store.hold, store.release):
+        change(["a"], T0)
+        assert store.is_drained(T0)
+    store.edit("a", {"priority": 2}, T0)
+    assert store.is_drained(T0)
+    assert store.restart_back_offs(after(-50)) == 0
+    assert store.next_due() == after(500)
+    assert not store.is_drained(after(500)), "its time has come"
+    assert finish(store, claim(store, after(500)), "failed", after(500))
+    assert not store.is_drained(after(500)), "it is in back-off again"
+    for change in (store.hold, store.release):
+        change(["a"], after(500))
+    assert not store.is_drained(after(500))
+
+
 def test_a_doctor_notices_what_is_stranded(store: Store) -> None:
     assert isinstance(store, SQLiteStore)
     store.add([job("a"), needing("b", "a"), job("c")], T0, 3)

@@ -109,6 +109,7 @@ SET state = iif(cancel_requested, 'cancelled', :state),
     lane = iif(cancel_requested, NULL, :lane),
     due = coalesce(:due, due),
     next_run_at = iif(cancel_requested, NULL, :next_run_at),
+    rescheduled = 0,
     attempts = attempts - :refund,
     worker = NULL, ended_at = max(:ended_at, started_at), updated_at = :now,
     outcome = iif(cancel_requested AND :outcome <> 'crashed', 'cancelled', :outcome),
@@ -144,7 +145,7 @@ WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'processing' AND NO
 -- Run an ended job again: retries start anew, the history stays.
 UPDATE jobs
 SET state = 'pending', lane = iif(group_name IN (SELECT name FROM restricted), 4, 0), due = :now, next_run_at = NULL,
-    attempts = 0, cancel_requested = 0, doomed = 0, held = 0,
+    attempts = 0, cancel_requested = 0, doomed = 0, held = 0, rescheduled = 0,
     outcome = NULL, exit_code = NULL, signal = NULL, reason = NULL, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND +state IN ('completed', 'dead', 'cancelled')
 RETURNING seq, lane, group_name;
@@ -334,7 +335,7 @@ RETURNING seq;
 
 -- name: let_go
 -- Jobs that nothing holds back any more, by seq (a JSON array): ready, since a time at the earliest, or scheduled still.
-UPDATE jobs SET lane = iif(next_run_at > :now, iif(attempts > 0, 2, 1), iif(group_name IN (SELECT name FROM restricted), 4, 0)),
+UPDATE jobs SET lane = iif(next_run_at > :now, iif(attempts > 0 AND NOT rescheduled, 2, 1), iif(group_name IN (SELECT name FROM restricted), 4, 0)),
     due = max(due, iif(next_run_at > :now, due, :since))
 WHERE seq IN (SELECT value FROM json_each(:seqs)) AND +state = 'pending' AND lane = 3 AND NOT held AND blockers = 0
 RETURNING lane, group_name;
@@ -456,7 +457,7 @@ SELECT count(*) FROM (
 UPDATE jobs
 SET command = :command, cwd = :cwd, env = :env, timeout = :timeout, max_retries = :max_retries, priority = :priority,
     group_name = :group_name, unique_key = :unique_key, batch = :batch, retry_policy = :retry_policy,
-    due = :due, next_run_at = :next_run_at,
+    due = :due, next_run_at = :next_run_at, rescheduled = :rescheduled,
     lane = 3, placed = 0, updated_at = :now
 WHERE seq = :seq AND +state = 'pending';
 
