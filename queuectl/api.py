@@ -295,12 +295,15 @@ class Queue:
         """
         return self._revive(ids or None, (DEAD,), with_dependents=with_dependents)
 
-    def edit(self, job_id: str, **fields: Any) -> Job:
+    def edit(self, job_id: str, *, unset: str | Collection[str] = (), **fields: Any) -> Job:
         """Change a job while it waits: any field that :meth:`enqueue` takes, but for its id; None leaves one as it is.
 
+        Those that ``unset`` names, such as ``timeout`` or ``unique``, are as if :meth:`enqueue` had not been given them.
         Raises ``InvalidInput``, ``NoSuchJob``, and ``Conflict`` when it does not wait any more.
         """
-        changed = changes(fields)
+        changed = changes(fields, (unset,) if isinstance(unset, str) else tuple(unset))
+        if "max_retries" in changed and changed["max_retries"] is None:
+            changed["max_retries"] = self.settings.max_retries
         now = self._clock.now()
         delay, run_at = changed.pop("delay", None), changed.pop("run_at", None)
         if delay is not None or run_at is not None:

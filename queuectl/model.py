@@ -361,14 +361,38 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
     )
 
 
-def changes(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """Check what is to be changed of a waiting job, as :func:`new_job` does; the fields of a new job that are given."""
+UNSETTABLE: Final = (
+    "batch",
+    "timeout",
+    "env",
+    "export",
+    "unique",
+    "priority",
+    "group",
+    "max_retries",
+    "retry_on",
+    "no_retry_on",
+    "backoff_base",
+)
+"""What a waiting job may go back to not saying itself."""
+
+
+def changes(fields: Mapping[str, Any], unset: Collection[str] = ()) -> dict[str, Any]:
+    """Check what is to be changed of a waiting job, as :func:`new_job` does; the fields of a new job that are given.
+
+    Those in ``unset`` are as in a new job that does not name them.
+    """
+    for key in unset:
+        if key not in UNSETTABLE:
+            raise InvalidInput(f"unset: {shown(key)} is none of {', '.join(UNSETTABLE)}")
+        if fields.get(key) is not None:
+            raise InvalidInput(f"{key} cannot be set and unset at once")
     for key in ("id", "if_exists", *_FRESH_KEYS):
         if fields.get(key) is not None:
             raise InvalidInput(f"{key} cannot be changed")
     given = {key: value for key, value in fields.items() if value is not None}
     whole = new_job({"command": "true", "cwd": "/", **given})._asdict()
-    return {key: whole[key] for key in given}
+    return {key: whole[key] for key in (*given, *unset)}
 
 
 _FRESH_KEYS = ("state", "attempts", "created_at", "updated_at", "next_run_at")

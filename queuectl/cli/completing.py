@@ -16,7 +16,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.base import Group
 from queuectl.errors import QueueError
-from queuectl.model import COMPLETED, DEAD, ENDED, IF_EXISTS, PENDING, PROCESSING, STATES
+from queuectl.model import COMPLETED, DEAD, ENDED, IF_EXISTS, PENDING, PROCESSING, STATES, UNSETTABLE
 
 _LONGEST_HELP = 100
 _CURSOR = "\0"
@@ -339,6 +339,7 @@ _BY_OPTION: Mapping[str, Values] = {
     "--id": _nothing,  # of a job that is not there yet
     "--unique": _nothing,
     "--if-exists": _choices(IF_EXISTS),
+    "--unset": _listed(_choices([field.replace("_", "-") for field in UNSETTABLE])),
     "--group": _groups,
     "--batch": _names("batches"),
     "--export": _listed(_variables),

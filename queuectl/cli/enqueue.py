@@ -21,7 +21,7 @@ _STDIN = "-"
 _WHOLE_NUMBER = r"(?a)\s*[+-]?\d{1,30}\s*"
 
 
-class _EnqueueCommand(Command):
+class CommandWithWords(Command):
     """Takes a command's words only after ``--``: before it, they are a mistake."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -99,7 +99,7 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
 
 @click.command(
     "enqueue",
-    cls=_EnqueueCommand,
+    cls=CommandWithWords,
     options_metavar="[OPTIONS]",
     examples=(
         "queuectl enqueue --command 'echo hello | tr a-z A-Z'",
@@ -281,7 +281,7 @@ def cmd_enqueue(
     argv: Sequence[str],
 ) -> int:
     """Add a job, or a file of jobs, and print the ids."""
-    _check_one_source(command, command_file, job_file, argv)
+    check_one_source(command, command_file, job_file, argv)
     if delay is not None and run_at is not None:
         raise click.UsageError("--delay and --run-at exclude each other: give one of them")
     if if_exists is not None and unique is None and job_file is None:
@@ -332,7 +332,7 @@ def cmd_enqueue(
     return _wait(queue, ids, one=one, as_json=app.json)
 
 
-def _check_one_source(command: str | None, command_file: str | None, job_file: str | None, argv: Sequence[str]) -> None:
+def check_one_source(command: str | None, command_file: str | None, job_file: str | None, argv: Sequence[str]) -> None:
     given = [
         name
         for name, is_given in (

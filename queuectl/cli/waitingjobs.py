@@ -8,12 +8,22 @@ from typing import Any
 import click
 
 from queuectl.cli import output
-from queuectl.cli.base import App, Command, command, pass_app
-from queuectl.cli.enqueue import cmd_enqueue, command_line
+from queuectl.cli.base import App, command, pass_app
+from queuectl.cli.enqueue import CommandWithWords, check_one_source, cmd_enqueue, command_line
 from queuectl.cli.jobs import report
-from queuectl.model import CANCELLED
+from queuectl.model import CANCELLED, UNSETTABLE
 
-_NOT_EDITED = {"job_file", "each", "nul", "given_id", "wait", "argv", "if_exists"}
+_NOT_EDITED = {"job_file", "each", "nul", "given_id", "wait", "if_exists"}
+
+
+def _fields(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Sequence[str]:
+    """Names of options, as fields."""
+    fields = [name.strip().replace("-", "_") for value in values for name in value.split(",")]
+    for field in fields:
+        if field not in UNSETTABLE:
+            known = ", ".join(UNSETTABLE).replace("_", "-")
+            raise click.UsageError(f"--unset: {field.replace('_', '-')[:60]!r} is none of {known}", context)
+    return tuple(dict.fromkeys(fields))
 
 
 @command(
@@ -42,7 +52,7 @@ def cmd_release(app: App, ids: Sequence[str]) -> None:
 
 @click.command(
     "edit",
-    cls=Command,
+    cls=CommandWithWords,
     params=[
         click.Argument(["job_id"], metavar="ID"),
         *(
@@ -51,8 +61,19 @@ def cmd_release(app: App, ids: Sequence[str]) -> None:
             if parameter.name not in (None, *_NOT_EDITED, "json", "db", "help")
         ),
         click.Option(["--no-after"], is_flag=True, help="Wait for no other job any more."),
+        click.Option(
+            ["--unset"],
+            metavar="OPTION[,OPTION...]",
+            multiple=True,
+            callback=_fields,
+            help="Take back what these options of enqueue said: timeout, unique, batch and so on.",
+        ),
     ],
-    examples=("queuectl edit 1 --priority 10 --timeout 5m", "queuectl edit 1 --command 'echo mended' --delay 0"),
+    examples=(
+        "queuectl edit 1 --priority 10 --timeout 5m",
+        "queuectl edit 1 --command 'echo mended' --delay 0",
+        "queuectl edit 1 --unset timeout,env -- make report",
+    ),
     after_help=(
         "What is not named stays as it is; --env and --after replace all that were there. --delay 0 has the job start "
         "as soon as it can. A worker may claim the job at the same moment: then it is not changed (exit code 4).",
@@ -60,13 +81,19 @@ def cmd_release(app: App, ids: Sequence[str]) -> None:
 )
 @pass_app
 def cmd_edit(
-    app: App, /, job_id: str, no_after: bool, command: str | None, command_file: str | None, **fields: Any
+    app: App,
+    /,
+    job_id: str,
+    no_after: bool,
+    command: str | None,
+    command_file: str | None,
+    argv: Sequence[str],
+    **fields: Any,
 ) -> None:
     """Change a job while it waits: any field that enqueue sets."""
-    if command is not None and command_file is not None:
-        raise click.UsageError("--command and --command-file exclude each other: give one of them")
-    if command is not None or command_file is not None:
-        fields["command"] = command_line(command, command_file, ())
+    if command is not None or command_file is not None or argv:
+        check_one_source(command, command_file, None, argv)
+        fields["command"] = command_line(command, command_file, argv)
     changes = {key: value for key, value in fields.items() if value not in (None, ())}
     if no_after:
         if not {"after", "after_any"}.isdisjoint(changes):

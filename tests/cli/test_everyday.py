@@ -188,6 +188,37 @@ def test_edit_of_what_else_enqueue_sets(bench: Bench, monkeypatch: pytest.Monkey
     assert (claimed.env["A"], claimed.env["TAKEN"]) == ("1", "along")
 
 
+def test_edit_takes_back_what_was_said(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TAKEN", "along")
+    bench.queue.change_setting("max_retries", 7)
+    plain = bench.queue.get(enqueue(bench))
+    said = {
+        "batch": "b", "timeout": "5", "env": "A=1", "export": "TAKEN", "unique": "k", "priority": "3", "group": "g",
+        "max-retries": "1", "retry-on": "1", "no-retry-on": "2", "backoff-base": "3",
+    }  # fmt: skip
+    job_id = enqueue(bench, *(f"--{name}={value}" for name, value in said.items()))
+    names = list(said)
+    assert bench.run("edit", job_id, "--unset", ",".join(names[:4]), "--timeout", "9").code == 2
+    assert bench.queue.get(job_id).batch == "b"
+    assert bench.run("edit", job_id, "--unset", ",".join(names[:4]), "--unset", ",".join(names[4:])).code == 0
+    ours = {"id": job_id, "created_at": "", "updated_at": ""}
+    assert {**bench.queue.get(job_id).as_dict(), **ours} == {**plain.as_dict(), **ours}
+    assert bench.queue.enqueue("true", unique="k").id != job_id, "its key is free"
+    bench.queue.edit(job_id, timeout=5, batch="b")
+    assert bench.queue.edit(job_id, unset="timeout").timeout is None
+    assert bench.queue.edit(job_id, unset=["batch"]).batch is None
+    refused(bench, 2, "--unset: 'cwd' is none of batch, timeout,", "edit", job_id, "--unset", "cwd")
+
+
+def test_edit_takes_a_command_word_by_word(bench: Bench) -> None:
+    job_id = enqueue(bench)
+    assert bench.run("edit", job_id, "--priority", "2", "--", "echo", "a b", "--json").code == 0
+    assert (shown(bench, job_id)["command"], shown(bench, job_id)["priority"]) == ("echo 'a b' --json", 2)
+    refused(bench, 2, "exclude each other", "edit", job_id, "--command", "true", "--", "false")
+    refused(bench, 2, "unexpected argument 'ls'", "edit", job_id, "ls", "-la")
+    refused(bench, 2, "nothing to change", "edit", job_id, "--")
+
+
 def test_an_edit_that_cancels_says_so(bench: Bench) -> None:
     bad = enqueue(bench, "--max-retries", "0")
     assert bench.run("cancel", bad).code == 0
