@@ -140,7 +140,7 @@ class Store(Protocol):
         ``with_dependents``: also those that were cancelled because one of them did not complete, and need no other
         that did not. Their charged
         attempts are reset to 0, their history stays. Returns their ids. Raises ``NoSuchJob``, ``NoSuchBatch``, and ``Conflict``
-        for a job in another state, for one that needs what did not complete, and for a key that another has.
+        for a job in another state, for one that needs what did not complete or was removed before it did, and for a key that another has.
         """
 
     def claim(self, worker: str, now: Moment) -> Claim | None:

@@ -353,6 +353,10 @@ class SQLiteStore:
         return chosen
 
     def _revive(self, connection: sqlite3.Connection, ids: Sequence[str], now: int) -> None:
+        for forsaken in self._read("forsaken", {"ids": as_json(list(ids))}):
+            raise Conflict(
+                f"job {forsaken['id']} {forsaken['reason']} and was pruned: enqueue it anew without that one"
+            )
         following = self._following(connection, now)
         try:
             revived = connection.execute(self._sql["revive"], {"ids": as_json(list(ids)), "now": now}).fetchall()

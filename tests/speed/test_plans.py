@@ -62,6 +62,7 @@ INDEXES = {
     "count_old_jobs": ["jobs_ended"],
     "count_old_dependents": ["jobs_ended", *BY_NUMBER],
     "forsake": BY_NUMBER,
+    "forsaken": BY_ID,
     "spare": BY_NUMBER,
     "delete_attempts": BY_NUMBER,
     "delete_jobs": BY_NUMBER,

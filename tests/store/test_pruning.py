@@ -389,6 +389,18 @@ def test_what_can_come_back_with_a_job_that_stays_is_kept(store: Store) -> None:
     assert pruned(store, "completed", "cancelled") == 3
 
 
+def test_what_needs_a_job_that_was_removed_before_it_completed_never_starts(store: Store) -> None:
+    pipeline(store)
+    assert pruned(store, "dead") == 1
+    said = "job b needs job a, which did not complete and was pruned: enqueue it anew without that one"
+    with pytest.raises(Conflict, match=said):
+        store.revive(["b"], ENDED, T0)
+    with pytest.raises(Conflict, match="job c needs job b, which is cancelled"):
+        store.revive(["c"], ENDED, T0)
+    assert store.revive(["d"], ENDED, T0) == ["d"], "it needed only an end"
+    assert store.revive(None, ["dead"], T0, with_dependents=True) == []
+
+
 @pytest.mark.parametrize("most", [1, 2, 100])
 @pytest.mark.parametrize("named", [("dead", "cancelled"), ("cancelled", "dead")])
 def test_it_goes_with_that_job(store: Store, named: tuple[str, ...], most: int) -> None:

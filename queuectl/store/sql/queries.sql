@@ -409,6 +409,9 @@ WHERE +doomed = 1 AND seq IN (SELECT job_seq FROM json_each(:seqs) CROSS JOIN de
     SELECT 1 FROM dependencies CROSS JOIN jobs AS needed ON needed.seq = needs
     WHERE job_seq = jobs.seq AND NOT however AND +needed.state <> 'completed');
 
+-- name: forsaken
+SELECT id, reason FROM jobs WHERE id IN (SELECT value FROM json_each(:ids)) AND doomed = 2;
+
 -- name: dependents_of
 SELECT DISTINCT job_seq FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value;
 
@@ -422,10 +425,10 @@ WHERE NOT however AND +state IN ('dead', 'cancelled');
 -- The jobs that were cancelled because of some (by seq), level by level.
 WITH RECURSIVE doomed_by (seq) AS (
     SELECT job_seq FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value CROSS JOIN jobs ON jobs.seq = job_seq
-    WHERE doomed AND +state = 'cancelled'
+    WHERE doomed = 1 AND +state = 'cancelled'
     UNION
     SELECT job_seq FROM doomed_by CROSS JOIN dependencies ON needs = doomed_by.seq CROSS JOIN jobs ON jobs.seq = job_seq
-    WHERE doomed AND +state = 'cancelled')
+    WHERE doomed = 1 AND +state = 'cancelled')
 SELECT seq, id FROM doomed_by CROSS JOIN jobs USING (seq);
 
 -- name: holder_of_key
@@ -494,8 +497,8 @@ WITH RECURSIVE dependents (seq) AS (
 SELECT count(*) FROM dependents;
 
 -- name: forsake
--- The doomed that need what goes before it completed (by seq, a JSON array) cannot come back with that any more.
-UPDATE jobs SET doomed = 0
+-- The doomed that need what goes before it completed (by seq, a JSON array) cannot come back any more.
+UPDATE jobs SET doomed = 2
 WHERE +doomed = 1 AND seq IN (
     SELECT job_seq
     FROM json_each(:seqs) CROSS JOIN dependencies ON needs = value CROSS JOIN jobs AS needed ON needed.seq = value
