@@ -168,6 +168,8 @@ class Queue:
 
         What ``jobs`` raises goes on; nothing is added then, and no queue is made.
         """
+        if isinstance(jobs, list):
+            return self._add(jobs)
         from queuectl.spool import Spool
 
         return self._add(Spool(jobs))

@@ -96,11 +96,20 @@ class Added(Collection[str]):
     Those to whom their user gave none have the number as their id that they got in the store: one after the
     other, from ``first`` on. ``others`` are the ids of jobs that were there already, by the place in which
     one with the same key was to be added. ``freed`` tells for how many others to wake a worker, because they
-    waited for one that was replaced.
+    waited for one that was replaced. ``doomed`` has the reasons, by id, of those that were cancelled at once, because
+    they can never start.
     """
 
-    def __init__(self, jobs: Collection[NewJob], first: int, others: Mapping[int, str], freed: int = 0) -> None:
+    def __init__(
+        self,
+        jobs: Collection[NewJob],
+        first: int,
+        others: Mapping[int, str],
+        freed: int = 0,
+        doomed: Mapping[str, str] = _NO_VARIABLES,
+    ) -> None:
         self.freed = freed
+        self.doomed = doomed
         self._jobs = jobs
         self._first = first
         self._others = others

@@ -325,11 +325,21 @@ def cmd_enqueue(
     else:
         line = command_line(command, command_file, argv)
         output.probe()
-        ids = queue.add_many([{**options, "id": given_id, "command": line}])
+        ids = queue.add_checked([model.new_job({**options, "id": given_id, "command": line})])
+    if isinstance(ids, model.Added):
+        _tell_of_doomed(ids.doomed)
     if not wait:
         _print(queue, ids, one=one, as_json=app.json)
         return 0
     return _wait(queue, ids, one=one, as_json=app.json)
+
+
+def _tell_of_doomed(doomed: Mapping[str, str]) -> None:
+    """Say of jobs that were accepted that they can never start."""
+    if doomed:
+        job_id, reason = next(iter(doomed.items()))
+        more = f", and {len(doomed) - 1} more with it" if len(doomed) > 1 else ""
+        output.note(f"job {job_id} is cancelled at once{more}: {reason}")
 
 
 def check_one_source(command: str | None, command_file: str | None, job_file: str | None, argv: Sequence[str]) -> None:

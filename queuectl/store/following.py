@@ -68,15 +68,15 @@ class Following:
 
     # --- jobs that need others
 
-    def depend(self, needs: Collection[tuple[int, str, bool]], first: int) -> None:
+    def depend(self, needs: Collection[tuple[int, str, bool]], first: int) -> list[sqlite3.Row]:
         """Note which new job (by seq) waits for which (by id), until that completed or, when True, however it ends.
 
-        The new ones are those from ``first`` on. Raises ``NoSuchJob`` for ids that nobody has, ``InvalidInput``
+        The new ones are those from ``first`` on. Returns those that can never start. Raises ``NoSuchJob`` for ids that nobody has, ``InvalidInput``
         for a circle.
         """
         self._note(needs)
         self._refuse_circle(first)
-        self.wait_for_needs({seq for seq, _, _ in needs})
+        return self._run("named", seqs=as_json(self.wait_for_needs({seq for seq, _, _ in needs}))).fetchall()
 
     def depend_anew(self, seq: int, needs: Collection[tuple[int, str, bool]]) -> None:
         """As :meth:`depend`, for one waiting job in the place of all that it needed before."""
@@ -95,11 +95,13 @@ class Following:
         if unknown:
             raise NoSuchJob(f"no job {', '.join(dict.fromkeys(unknown))[:130]} to wait for")
 
-    def wait_for_needs(self, seqs: Collection[int]) -> None:
-        """Hold waiting jobs back until what they need has ended, or cancel those that can never start."""
+    def wait_for_needs(self, seqs: Collection[int]) -> list[int]:
+        """Hold waiting jobs back until what they need has ended, or cancel those that can never start; which these are."""
         self._recount(seqs)
         # Of what they need, some ended long ago.
-        self._unblock(self._doom([row["needs"] for row in self._unmet(seqs)]))
+        doomed = self._doom([row["needs"] for row in self._unmet(seqs)])
+        self._unblock(doomed)
+        return doomed
 
     def _refuse_circle(self, first: int) -> None:
         edges = self._run("dependencies_within", first=first).fetchall()

@@ -98,14 +98,14 @@ class SQLiteStore:
             while True:
                 connection.execute("SAVEPOINT batch")
                 try:
-                    others, freed = self._insert(connection, jobs, first, now, max_retries)
+                    others, freed, doomed = self._insert(connection, jobs, first, now, max_retries)
                     break
                 except sqlite3.IntegrityError:
                     connection.execute("ROLLBACK TO batch")
                     former, first = first, self._after_collision(connection, jobs, first)
                     if first == former:
                         raise
-        return Added(jobs, first, others, freed)
+        return Added(jobs, first, others, freed, doomed)
 
     def _next_seq(self, connection: sqlite3.Connection) -> int:
         last = connection.execute(self._sql["last_seq"]).fetchone()
@@ -113,17 +113,19 @@ class SQLiteStore:
 
     def _insert(
         self, connection: sqlite3.Connection, jobs: Iterable[NewJob], first: int, now: int, max_retries: int
-    ) -> tuple[dict[int, str], int]:
+    ) -> tuple[dict[int, str], int, dict[str, str]]:
         """Add jobs.
 
-        The ids of those that are there already, in whose place none was added; and for how many of the former
-        ones to wake a worker.
+        The ids of those that are there already, in whose place none was added; for how many of the former
+        ones to wake a worker; and why (by id) some were cancelled at once.
         """
         rows: list[tuple[object, ...]] = []
         needs: list[tuple[int, str, bool]] = []
         groups: set[str] = set()
         others: dict[int, str] = {}
         stand_ins: dict[str, str] = {}
+        replacing: set[int] = set()
+        doomed: dict[str, str] = {}
         freed = 0
 
         def flush() -> None:
@@ -134,8 +136,10 @@ class SQLiteStore:
         for place, job in enumerate(jobs):
             if job.unique is not None:
                 flush()
-                holder, ready = self._make_way(connection, job, now)
+                holder, ready, replaces = self._make_way(connection, job, now)
                 freed += ready
+                if replaces:
+                    replacing.add(first + place)
                 if holder is not None:
                     others[place] = holder
                     if job.id is not None:
@@ -156,25 +160,30 @@ class SQLiteStore:
             self._following(connection, now).settle(restricted)
         if needs:
             needs = [(seq, stand_ins.get(needed, needed), however) for seq, needed, however in needs]
-            self._following(connection, now).depend(needs, first)
-        return others, freed
+            for row in self._following(connection, now).depend(needs, first):
+                if row["seq"] in replacing:
+                    taker = f"a job with the key {row['unique_key']!r}"
+                    raise Conflict(f"{taker} would replace the one that waits, and never start: it {row['reason']}")
+                doomed[row["id"]] = row["reason"]
+        return others, freed, doomed
 
-    def _make_way(self, connection: sqlite3.Connection, job: NewJob, now: int) -> tuple[str | None, int]:
+    def _make_way(self, connection: sqlite3.Connection, job: NewJob, now: int) -> tuple[str | None, int, bool]:
         """See to the job that has a new one's key.
 
-        Its id when that is to be returned instead; and how many workers to wake for those that waited for it.
+        Its id when that is to be returned instead; how many workers to wake for those that waited for it; and whether
+        it was replaced.
         """
         holder = connection.execute(self._sql["holder_of_key"], (job.unique,)).fetchone()
         if holder is None:
-            return None, 0
+            return None, 0, False
         if job.if_exists == RETURN:
-            return str(holder["id"]), 0
+            return str(holder["id"]), 0, False
         if job.if_exists == REJECT or holder["state"] == PROCESSING:
             raise _key_is_held(holder)
         reason = f"replaced by a later job with the key {job.unique!r}"
         following = self._following(connection, now)
         self._cancel_waiting(connection, following, [holder["id"]], now, reason)
-        return None, following.to_wake
+        return None, following.to_wake, True
 
     def _cancel_waiting(
         self, connection: sqlite3.Connection, following: Following, ids: Sequence[str], now: int, reason: str

@@ -74,6 +74,27 @@ def test_a_key_returns_rejects_or_replaces(bench: Bench) -> None:
     assert shown(bench, second)["unique"] == "report"
 
 
+def test_no_job_is_replaced_by_one_that_never_starts(bench: Bench) -> None:
+    holder = enqueue(bench, "--unique", "k")
+    again = ("enqueue", "--command", "true", "--unique", "k", "--if-exists", "replace")
+    said = f"would replace the one that waits, and never start: it needs job {holder}, which did not complete"
+    refused(bench, 4, f"a job with the key 'k' {said}", *again, "--after", holder)
+    assert [job.state for job in bench.queue.jobs()] == ["pending"]
+    assert bench.run(*again, "--after-any", holder).code == 0
+    assert [job.state for job in bench.queue.jobs()] == ["cancelled", "pending"]
+
+
+def test_who_enqueues_what_never_starts_is_told(bench: Bench) -> None:
+    bad = enqueue(bench)
+    assert bench.run("cancel", bad).code == 0
+    one = bench.run("enqueue", "--command", "true", "--after", bad)
+    why = f"needs job {bad}, which did not complete"
+    assert (one.code, one.out, one.err) == (0, "2\n", f"queuectl: job 2 is cancelled at once: {why}\n")
+    several = bench.run("enqueue", "--job-file", "-", "--after", bad, stdin=b'{"command": "true"}\n' * 2)
+    assert (several.code, several.err) == (0, f"queuectl: job 3 is cancelled at once, and 1 more with it: {why}\n")
+    assert [job.state for job in bench.queue.jobs()] == ["cancelled"] * 4
+
+
 def test_groups(bench: Bench) -> None:
     assert bench.run("group", "set", "gpu", "--limit", "2").err == "queuectl: group gpu: at most 2 at once\n"
     enqueue(bench, "--group", "gpu")

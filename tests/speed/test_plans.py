@@ -69,6 +69,7 @@ INDEXES = {
     "hold": BY_ID,
     "release": BY_ID,
     "seqs_of": BY_ID,
+    "named": BY_NUMBER,
     "id_of": BY_NUMBER,
     "keys_in_use": [*BY_ID, "jobs_once"],
     "holder_of_key": ["jobs_once"],

@@ -442,6 +442,10 @@ JOIN jobs AS holder ON holder.unique_key = jobs.unique_key AND holder.state IN (
 -- name: id_of
 SELECT id FROM jobs WHERE seq = :seq;
 
+-- name: named
+-- Jobs (by seq, a JSON array) with what a user knows them by.
+SELECT seq, id, unique_key, reason FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs));
+
 -- name: seqs_of
 SELECT seq FROM jobs WHERE id IN (SELECT value FROM json_each(:ids));
 
