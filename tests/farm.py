@@ -136,6 +136,16 @@ class Farm:
         return as_nobody(command) if self.unprivileged else command
 
 
+def measuring(command: Sequence[str]) -> list[str]:
+    """A command that runs another, and prints to stderr how much memory that took at most (KiB), and nothing else there.
+
+    A process counts what its parent had at the time of the fork as its own: so that must be small.
+    """
+    measure = "import resource, subprocess, sys; status = subprocess.call(sys.argv[1:], stderr=-3); "
+    measure += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(status)"
+    return [sys.executable, "-c", measure, *command]
+
+
 def as_nobody(command: list[str]) -> list[str]:
     """The command that runs another with no rights at all. Only root may.
 

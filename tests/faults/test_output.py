@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from farm import PATIENCE, Farm, eventually
+from farm import PATIENCE, Farm, eventually, measuring
 
 from queuectl import joblog
 
@@ -107,10 +107,8 @@ def test_a_line_of_100_megabytes(farm: Farm) -> None:
 
 def reading(farm: Farm, *args: str) -> tuple[int, bytes, int]:
     """How much a command printed, the end of that, and the most memory that it took."""
-    measure = "import resource, subprocess, sys; subprocess.call(sys.argv[1:], stderr=-3); "
-    measure += "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)"
     process = subprocess.Popen(
-        [sys.executable, "-c", measure, sys.executable, "-m", "queuectl", *args],
+        measuring([sys.executable, "-m", "queuectl", *args]),
         cwd=farm.directory,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
