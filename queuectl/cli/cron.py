@@ -41,7 +41,7 @@ _TABLE = (
     cls=Group,
     invoke_without_command=True,
     examples=(
-        "queuectl cron add nightly '30 2 * * *' --tz Europe/Berlin -- ./import.sh",
+        "queuectl cron add nightly '30 4 * * *' --tz Europe/Berlin -- ./import.sh",
         "queuectl cron list",
     ),
 )
@@ -76,7 +76,7 @@ class _AddCommand(Command):
     params=[parameter for parameter in cmd_enqueue.params if parameter.name in _OF_THE_JOB],
     options_metavar="[OPTIONS]",
     examples=(
-        "queuectl cron add nightly '30 2 * * *' --tz Europe/Berlin --timeout 1h -- ./import.sh",
+        "queuectl cron add nightly '30 4 * * *' --tz Europe/Berlin --timeout 1h -- ./import.sh",
         "queuectl cron add poll '*/5 * * * *' --overlap skip --missed skip --command 'date >> polled'",
         "queuectl cron add report '@daily' --replace --command 'echo report'",
     ),

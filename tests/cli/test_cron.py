@@ -13,7 +13,7 @@ from unit.support import HandClock
 from queuectl import Queue
 from queuectl.clock import SECOND, SYSTEM_CLOCK
 
-DAILY = ("30 2 * * *", "--tz", "Europe/Berlin")
+DAILY = ("30 4 * * *", "--tz", "Europe/Berlin")
 
 
 def added(bench: Bench, *args: Any) -> Result:
@@ -38,13 +38,13 @@ def test_add_and_list(bench: Bench) -> None:
     result = added(bench, "nightly", *DAILY, "--", "echo", "a b", "$HOME")
     assert result.out == ""
     assert "queuectl: schedule nightly runs next" in result.err
-    assert " 02:30 CE" in result.err, "CET, or CEST"
+    assert " 04:30 CE" in result.err, "CET, or CEST"
     lines = bench.run("cron", "list").lines
     assert lines[0].split() == ["NAME", "EXPRESSION", "ZONE", "NEXT", "STATE", "LAST", "COMMAND"]
-    assert lines[1].startswith("nightly  30 2 * * *  Europe/Berlin  ")
+    assert lines[1].startswith("nightly  30 4 * * *  Europe/Berlin  ")
     assert lines[1].endswith("active  -     echo 'a b' '$HOME'")
     assert len(lines) == 6
-    assert all(" 02:30 CE" in line for line in lines[1:])
+    assert all(" 04:30 CE" in line for line in lines[1:])
     assert bench.run("cron").lines == lines
 
 
@@ -77,7 +77,7 @@ def test_what_json_tells(bench: Bench) -> None:
     nothing = dict.fromkeys(("last_slot", "last_job", "last_state", "note"))
     assert listed == {
         "name": "x",
-        "expression": "30 2 * * *",
+        "expression": "30 4 * * *",
         "zone": "Europe/Berlin",
         "overlap": "allow",
         "missed": "skip",
