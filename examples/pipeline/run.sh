@@ -38,8 +38,8 @@ run queuectl edit pack-page-042 --command "gzip -nkf '$PWD/out/page-042.sorted'"
 run queuectl resume pack
 run queuectl wait
 
-say "all is done (at a terminal, queuectl watch shows it while it happens)"
-run queuectl watch
+say "all is done (at another terminal, queuectl watch shows it live while it happens; in a pipe it prints one picture)"
+run queuectl watch | cat
 test "$(queuectl list --state completed --json | grep -c '"id"')" -eq 900
 test "$(ls out/*.gz | wc -l)" -eq 300
 
