@@ -31,7 +31,8 @@ _TABLE = (
     Column("ZONE", spare=True),
     Column("NEXT"),
     Column("STATE", styles={"paused": "yellow", "due": "yellow", "over": "yellow"}),
-    Column("LAST", cut=True, spare=True),
+    Column("LAST", styles=output.STATE_STYLES),
+    Column("JOB", spare=True),
     Column("COMMAND", cut=True),
 )
 
@@ -176,10 +177,10 @@ def _upcoming(schedule: Schedule) -> list[datetime]:
 def _rows(schedule: Schedule) -> list[list[str]]:
     """A row with all that there is to say, and one more for each further time."""
     first, *more = _times(schedule) or ["-"]
-    last = f"{schedule.last_job}: {schedule.last_state}" if schedule.last_job else "-"
     zone, command = schedule.zone, str(schedule.job.get("command"))
-    told = [schedule.name, schedule.expression, zone, first, _state(schedule), last, command]
-    return [told, *(["", "", "", each, "", "", ""] for each in more)]
+    last = (schedule.last_state or "-", schedule.last_job or "-")
+    told = [schedule.name, schedule.expression, zone, first, _state(schedule), *last, command]
+    return [told, *(["", "", "", each, "", "", "", ""] for each in more)]
 
 
 def _state(schedule: Schedule) -> str:

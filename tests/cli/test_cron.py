@@ -40,9 +40,9 @@ def test_add_and_list(bench: Bench) -> None:
     assert "queuectl: schedule nightly runs next" in result.err
     assert " 04:30 CE" in result.err, "CET, or CEST"
     lines = bench.run("cron", "list").lines
-    assert lines[0].split() == ["NAME", "EXPRESSION", "ZONE", "NEXT", "STATE", "LAST", "COMMAND"]
+    assert lines[0].split() == ["NAME", "EXPRESSION", "ZONE", "NEXT", "STATE", "LAST", "JOB", "COMMAND"]
     assert lines[1].startswith("nightly  30 4 * * *  Europe/Berlin  ")
-    assert lines[1].endswith("active  -     echo 'a b' '$HOME'")
+    assert lines[1].endswith("active  -     -    echo 'a b' '$HOME'")
     assert len(lines) == 6
     assert all(" 04:30 CE" in line for line in lines[1:])
     assert bench.run("cron").lines == lines
@@ -143,7 +143,7 @@ def test_names_are_dealt_with_together(bench: Bench) -> None:
 def test_a_paused_schedule_has_no_next_time(bench: Bench) -> None:
     added(bench, "a", "@hourly", "--command", "true")
     bench.run("cron", "pause", "a")
-    assert bench.run("cron", "list").lines[1].split() == ["a", "0", *"****", "UTC", "-", "paused", "-", "true"]
+    assert bench.run("cron", "list").lines[1].split() == ["a", "0", *"****", "UTC", "-", "paused", "-", "-", "true"]
     assert shown(bench)[0]["upcoming"] == []
     result = added(bench, "a", "@daily", "--replace", "--command", "true")
     assert result.err == "queuectl: schedule a is replaced, and still paused: see 'queuectl cron resume'\n"
@@ -212,7 +212,7 @@ def test_what_became_of_a_slot_is_told(bench: Bench) -> None:
     done = bench.play("succeeded")
     assert done.startswith("often-")
     out = bench.run("cron", "list").out
-    assert f"{done}: completed" in out
+    assert f"  completed  {done}  true\n" in out
     assert "strict: slot " in out
     assert " was missed" in out
     assert json.loads(bench.run("status", "--json").out)["next_slot"]["schedule"] == "often"

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pexpect
 import pytest
+from unit.support import HandClock
 
 from queuectl import Queue
-from queuectl.clock import SYSTEM_CLOCK
+from queuectl.clock import SECOND, SYSTEM_CLOCK
 from queuectl.model import Outcome
 from queuectl.retry import Verdict
 from queuectl.settings import MEANINGS
@@ -62,6 +63,22 @@ def test_nothing_wraps_at_80_columns(queue: Queue, args: tuple[str, ...]) -> Non
     assert lines
     assert all(cell_len(line) <= 80 for line in lines)
     assert all("\x1b" not in line for line in lines)
+
+
+def test_what_became_of_a_schedules_last_run_is_never_cut(queue: Queue) -> None:
+    queue.cancel(*(job.id for job in queue.jobs()))
+    yesterday = Queue(queue.home.database, clock=HandClock(SYSTEM_CLOCK.now() - 86_400 * SECOND))
+    yesterday.add_schedule("disk-usage", "30 * * * *", "df -h > usage.txt", tz="America/Buenos_Aires")
+    store = SQLiteStore(queue.home.database, 5)
+    claim = store.claim("w", SYSTEM_CLOCK.now())
+    assert claim is not None
+    store.finish(claim, Outcome("succeeded"), Verdict("completed"), SYSTEM_CLOCK.now(), SYSTEM_CLOCK.now())
+    store.close()
+    for columns in (80, 100):
+        first = COLOUR.sub("", screen(queue, "cron", columns=columns)).splitlines()[1]
+        assert re.search(r" active +completed +df ", first)
+        assert claim.id not in first, "it has no room, and would lose its end"
+    assert re.search(f" completed +{claim.id} +df ", COLOUR.sub("", screen(queue, "cron", columns=160)))
 
 
 def test_list_has_one_line_a_job_and_colours(queue: Queue) -> None:
