@@ -65,7 +65,26 @@ def _priority(text: str, what: str) -> int:
     return model.priority(int(text) if re.fullmatch(_WHOLE_NUMBER, text) else text, what)
 
 
+def _own_id(context: click.Context, parameter: click.Parameter, text: str | None) -> str | None:
+    if text is not None and context.params.get("each"):
+        raise _names_one_job(context)
+    return None if text is None else model.job_id(text, parameter.opts[0])
+
+
+def _names_one_job(context: click.Context | None = None) -> click.UsageError:
+    return click.UsageError(
+        "--id and --unique name one job, and --each may make many: leave them out, or name each job in a job file",
+        context,
+    )
+
+
 def _ids(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Sequence[str]:
+    if context.params.get("each") and (places := [value for value in values if "{" in value]):
+        raise click.UsageError(
+            f"{parameter.opts[0]} {places[0][:60]!r}: all jobs of --each wait for the same ones, and only the command has "
+            "places such as {}: name what each job waits for in a job file",
+            context,
+        )
     return model.needed_ids(list(values), parameter.opts[0])
 
 
@@ -148,13 +167,12 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
     is_flag=False,
     flag_value=_STDIN,
     multiple=True,
+    is_eager=True,  # what else may be given depends on it
     metavar="[FILE]",
     help="A job for each line of a file, or of stdin; {} in the command is the line. Several: each with each.",
 )
 @click.option("-0", "--null", "nul", is_flag=True, help="With --each: NUL bytes, not line ends, separate the values.")
-@click.option(
-    "--id", "given_id", metavar="ID", callback=_checked(model.job_id), help="The job's id (default: a number is given)."
-)
+@click.option("--id", "given_id", metavar="ID", callback=_own_id, help="The job's id (default: a number is given).")
 @click.option(
     "--max-retries",
     metavar="N",
@@ -314,8 +332,8 @@ def cmd_enqueue(
     if each:
         from queuectl.cli import sweeping
 
-        if given_id is not None or unique is not None:
-            raise click.UsageError("--id and --unique name one job, and --each may make many: leave them out")
+        if unique is not None:
+            raise _names_one_job()
         if job_file is not None:
             raise click.UsageError("--each and --job-file exclude each other: give one of them")
         ids: Collection[str] = sweeping.add(queue, each, nul, (command, command_file, argv), options)

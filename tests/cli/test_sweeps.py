@@ -137,7 +137,12 @@ def test_what_cannot_be_read(bench: Bench, place: str) -> None:
     [
         ("--each list", "nothing to enqueue"),
         ("--each list --id a -- true", "--id"),
+        ("--id sum-{/.} --each list -- true", "--id and --unique name one job"),
+        ("--each list --id sum-{/.} -- true", "name each job in a job file"),
         ("--each list --unique a -- true", "--unique"),
+        ("--each list --after sum-{/.} -- true", "--after 'sum-{/.}': all jobs of --each wait for the same ones"),
+        ("--after-any {} --each list -- true", "name what each job waits for in a job file"),
+        ("--each list --after a=b -- true", "--after 'a=b' is not valid: 1 to 128"),
         ("--each list --job-file jobs", "exclude each other"),
         ("-0 -- true", "--each"),
         ("--each - --each - -- true", "standard input can be read once only"),
