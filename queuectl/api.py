@@ -329,6 +329,10 @@ class Queue:
         """The groups: ``default``, those that were set up, and those that waiting or running jobs name."""
         return self._store().groups()
 
+    def limited_groups(self) -> list[str]:
+        """The names of the groups that have a limit: a quicker answer than :meth:`groups`, which counts jobs."""
+        return self._store().limited_groups()
+
     def set_group(self, name: str, limit: int | None) -> None:
         """Have at most ``limit`` jobs of a group run at once, over all workers; None for any number."""
         if limit is not None and limit < 1:

@@ -6,6 +6,7 @@ line that says what is wrong and, where there is something to do about it, what.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 
@@ -71,6 +72,19 @@ class WaitTimeout(QueueError, TimeoutError):
     """``wait`` ran out of time; the jobs go on."""
 
     exit_code = 124
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """The end of a message about a mistyped name: the ones that are close; empty when none is."""
+    close = closest(name.lower(), known)
+    return f": did you mean {' or '.join(close)}?" if close else ""
+
+
+def closest(name: str, known: Sequence[str], most: int = 3, alike: float = 0.55) -> list[str]:
+    """Which of the known names are like one, the most alike first; ``alike`` is from 0 to 1."""
+    import difflib
+
+    return difflib.get_close_matches(name, known, most, alike)
 
 
 def shown(value: object) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from queuectl import clock, files
-from queuectl.errors import InvalidInput, QueueError, shown
+from queuectl.errors import InvalidInput, QueueError, closest, shown
 from queuectl.model import number, retries
 
 
@@ -73,9 +73,7 @@ def known_key(name: str) -> str:
     key = spelled(name)
     if key in KEYS:
         return key
-    import difflib
-
-    close = difflib.get_close_matches(key, KEYS, 1)
+    close = closest(key, KEYS, 1, 0.6)
     hint = f"did you mean {close[0]!r}?" if close else f"known are {', '.join(KEYS)}"
     raise InvalidInput(f"no setting {name[:60]!r}: {hint}")
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl.errors import did_you_mean
+
 if TYPE_CHECKING:
     from queuectl.api import Queue
 
@@ -186,14 +188,6 @@ class Group(_Helpful, click.Group):
         if other in (*known, "--help"):
             return f": did you mean {other}?"
         return did_you_mean(name, known) or f" (there are {', '.join(known)})"
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """The end of a message about a mistyped name: the ones that are close; empty when none is."""
-    import difflib
-
-    close = difflib.get_close_matches(name.lower(), known, 3, 0.55)
-    return f": did you mean {' or '.join(close)}?" if close else ""
 
 
 def command(name: str, **settings: Any) -> Callable[[Callable[..., Any]], Command]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -12,12 +13,14 @@ import click
 from queuectl import clock, model
 from queuectl.cli import output
 from queuectl.cli.base import App, Command, pass_app
-from queuectl.errors import InvalidInput, JobExists
+from queuectl.errors import InvalidInput, JobExists, QueueError, closest
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
 
 _STDIN = "-"
+_LIKE_A_GROUP = 0.8
+"""How much alike the names of two groups are, from 0 to 1, when one is taken for a slip."""
 _WHOLE_NUMBER = r"(?a)\s*[+-]?\d{1,30}\s*"
 
 
@@ -346,6 +349,8 @@ def cmd_enqueue(
         ids = queue.add_checked([model.new_job({**options, "id": given_id, "command": line})])
     if isinstance(ids, model.Added):
         _tell_of_doomed(ids.doomed)
+    if group is not None and ids:
+        _tell_of_new_group(queue, group, len(ids))
     if not wait:
         _print(queue, ids, one=one, as_json=app.json)
         return 0
@@ -358,6 +363,27 @@ def _tell_of_doomed(doomed: Mapping[str, str]) -> None:
         job_id, reason = next(iter(doomed.items()))
         more = f", and {len(doomed) - 1} more with it" if len(doomed) > 1 else ""
         output.note(f"job {job_id} is cancelled at once{more}: {reason}")
+
+
+def _tell_of_new_group(queue: Queue, group: str, added: int) -> None:
+    """Say of a group that has no jobs but those that were just added, and no limit, that its name is like one that has.
+
+    The jobs are on disk by now, so that nothing here may end with an error.
+    """
+    with contextlib.suppress(QueueError):
+        limited = queue.limited_groups()
+        if group in limited:
+            return
+        # Those that differ by a number alone are of one kind, and all meant.
+        others = [name for name in limited if _without_digits(name) != _without_digits(group)]
+        for meant in closest(group, others, 1, _LIKE_A_GROUP):
+            states = {each.name: each for each in queue.groups()}
+            if group not in states or states[group].pending + states[group].processing <= added:
+                output.note(f"group {group} has no limit; did you mean {meant}?")
+
+
+def _without_digits(name: str) -> str:
+    return re.sub(r"\d", "", name)
 
 
 def check_one_source(command: str | None, command_file: str | None, job_file: str | None, argv: Sequence[str]) -> None:

@@ -10,10 +10,10 @@ import click
 
 from queuectl import clock
 from queuectl.cli import output
-from queuectl.cli.base import App, command, did_you_mean, pass_app
+from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
 from queuectl.cli.summary import PUT_RIGHT, is_stranded, span, when
-from queuectl.errors import Conflict, InvalidInput
+from queuectl.errors import Conflict, InvalidInput, did_you_mean
 from queuectl.model import DEFAULT_GROUP, PENDING, PROCESSING, STATES, Attempt, Job, Needed
 
 if TYPE_CHECKING:

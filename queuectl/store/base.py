@@ -187,6 +187,9 @@ class Store(Protocol):
     def groups(self) -> list[GroupState]:
         """The default group, those that were set up, and those that waiting or running jobs name."""
 
+    def limited_groups(self) -> list[str]:
+        """The names of the groups that have a limit. It counts no jobs."""
+
     def set_limit(self, group: str, limit: int | None, now: int) -> int:
         """Have at most ``limit`` jobs of a group run at once (None for any number); how many more may run now."""
 

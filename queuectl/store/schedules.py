@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from queuectl import schedule
 from queuectl.clock import iso
-from queuectl.errors import Conflict, InvalidInput, NoSuchSchedule
+from queuectl.errors import Conflict, InvalidInput, NoSuchSchedule, did_you_mean
 from queuectl.model import PENDING, PROCESSING, NewJob
 from queuectl.schedule import NewSchedule, Schedule
 from queuectl.store.connection import Connections
@@ -61,9 +61,11 @@ class SQLiteSchedules:
 
     def _required(self, connection: sqlite3.Connection, names: Sequence[str]) -> list[sqlite3.Row]:
         rows = self._rows(connection, names)
-        missing = set(names) - {row["name"] for row in rows}
+        missing = sorted(set(names) - {row["name"] for row in rows})
         if missing:
-            raise NoSuchSchedule(f"no schedule {', '.join(sorted(missing))[:130]}")
+            known = [row["name"] for row in self._rows(connection, None)]
+            hint = did_you_mean(missing[0], known) if len(missing) == 1 else ""
+            raise NoSuchSchedule(f"no schedule {', '.join(missing)[:130]}{hint}")
         return rows
 
     def _rows(self, connection: sqlite3.Connection, names: Sequence[str] | None) -> list[sqlite3.Row]:

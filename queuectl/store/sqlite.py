@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
-from queuectl.errors import Conflict, JobExists, NoSuchBatch, NoSuchGroup, NoSuchJob
+from queuectl.errors import Conflict, JobExists, NoSuchBatch, NoSuchGroup, NoSuchJob, did_you_mean
 from queuectl.home import Home
 from queuectl.model import (
     ANY_FAILURE,
@@ -542,6 +542,9 @@ class SQLiteStore:
             for row in rows
         ]
 
+    def limited_groups(self) -> list[str]:
+        return [row["name"] for row in self._read("limited_groups")]
+
     def set_limit(self, group: str, limit: int | None, now: int) -> int:
         with self._connections.transaction() as connection:
             return self._change_group(connection, now, "set_limit", group=group, limit=limit)
@@ -578,9 +581,11 @@ class SQLiteStore:
         return following.ready
 
     def _require_groups(self, names: Collection[str]) -> None:
-        unknown = set(names) - {row["name"] for row in self._read("groups")}
+        known = [row["name"] for row in self._read("groups")]
+        unknown = sorted(set(names).difference(known))
         if unknown:
-            raise NoSuchGroup(f"no group {', '.join(sorted(unknown))[:130]}")
+            hint = did_you_mean(unknown[0], known) if len(unknown) == 1 else ""
+            raise NoSuchGroup(f"no group {', '.join(unknown)[:130]}{hint}")
 
     def is_paused(self) -> bool:
         return bool(self._value("is_paused"))

@@ -138,6 +138,8 @@ def test_names_are_dealt_with_together(bench: Bench) -> None:
         result = bench.run("cron", verb, "b", "nothing")
         assert (result.code, result.err) == (3, "queuectl: error: no schedule nothing\n")
     assert len(shown(bench)) == 1
+    added(bench, "nightly", *DAILY, "--command", "true")
+    assert bench.run("cron", "remove", "nigthly").err == "queuectl: error: no schedule nigthly: did you mean nightly?\n"
 
 
 def test_a_paused_schedule_has_no_next_time(bench: Bench) -> None:

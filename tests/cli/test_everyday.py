@@ -132,6 +132,29 @@ def printed(bench: Bench, *words: str) -> Any:
     return json.loads(result.out)
 
 
+@pytest.mark.parametrize("words", ["pause compres", "resume Compress", "group remove comprss"])
+def test_a_group_that_is_not_there_may_be_another(bench: Bench, words: str) -> None:
+    bench.run("group", "set", "compress", "--limit", "1")
+    refused(bench, 3, f"no group {words.rsplit(maxsplit=1)[-1]}: did you mean compress?\n", *words.split())
+
+
+def test_a_new_group_that_is_called_almost_as_one_with_a_limit_is_told_of_once(bench: Bench) -> None:
+    for name in ("compress", "gpu-1", "mail"):
+        bench.run("group", "set", name, "--limit", "1")
+    said = "queuectl: group compres has no limit; did you mean compress?\n"
+    command = ("enqueue", "--group", "compres", "--command", "echo")
+    first = bench.run(*command)
+    assert (first.code, first.out, first.err) == (0, "1\n", said)
+    enqueue(bench, "--group", "compres")
+    for name in ("compress", "gpu-2", "mirror", "default"):
+        enqueue(bench, "--group", name)
+    bench.run("cancel", "1", "2")
+    swept = bench.run(*command, "--each", stdin=b"a\nb\n")
+    assert (swept.code, swept.out.split(), swept.err) == (0, ["7", "8"], said)
+    nothing = bench.run(*command, "--each", stdin=b"")
+    assert (nothing.code, nothing.err) == (0, "")
+
+
 def test_what_is_done_to_groups_is_told_as_json(bench: Bench) -> None:
     enqueue(bench, "--group", "g")
     default = {"name": "default", "limit": None, "paused": False, "pending": 0, "processing": 0}

@@ -108,7 +108,7 @@ UNPLANNED = {"add", "add_attempt", "last_seq", "put_schedule"}
 """They put a row in, or read a table of one row."""
 OF_OLD_LOGS = {"count_old_logs", "forget_old_logs"}
 """They read no jobs."""
-OF_GROUPS = {"is_restricted", "set_limit", "set_paused", "paused_groups", "remove_group", "is_paused"}
+OF_GROUPS = {"is_restricted", "set_limit", "set_paused", "paused_groups", "limited_groups", "remove_group", "is_paused"}
 OF_NEEDS = {
     "delete_needs",
     "delete_dependents",

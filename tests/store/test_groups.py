@@ -162,6 +162,7 @@ def test_groups_are_listed_with_what_is_in_them(store: Store) -> None:
         GroupState("g", 1, False, 1, 1),
         GroupState("other", None, False, 0, 1),
     ]
+    assert store.limited_groups() == ["g"]
     with pytest.raises(NoSuchGroup):
         store.remove_group("none", T0)
 

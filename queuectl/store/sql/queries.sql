@@ -287,6 +287,9 @@ ON CONFLICT (name) DO UPDATE SET paused = excluded.paused;
 -- name: paused_groups
 SELECT name FROM groups WHERE paused;
 
+-- name: limited_groups
+SELECT name FROM groups WHERE max_running IS NOT NULL ORDER BY name;
+
 -- name: remove_group
 DELETE FROM groups WHERE name = :group;
 
