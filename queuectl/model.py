@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from queuectl.clock import MAX_DURATION, seconds, timestamp
-from queuectl.errors import InvalidInput, shown
+from queuectl.errors import InvalidInput, closest, shown
 
 PENDING: Final = "pending"
 PROCESSING: Final = "processing"
@@ -334,7 +334,7 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
         raise InvalidInput(f'a job is an object such as {{"command": "true"}}, not {shown(fields)}')
     if not fields.keys() <= _JOB_KEYS:
         unknown = next(key for key in fields if key not in _JOB_KEYS)
-        raise InvalidInput(f"unknown key {shown(unknown)} in a job (known: {', '.join(sorted(_JOB_KEYS))})")
+        raise InvalidInput(f"unknown key {shown(unknown)} in a job{_meant(unknown)}")
     given = {key: value for key, value in fields.items() if value is not None}
     if not given.keys().isdisjoint(_FRESH_KEYS):
         _check_fresh(given)
@@ -409,6 +409,32 @@ _OWN_KEYS = ("id", "command", "max_retries", "delay", "run_at", "timeout", "cwd"
 _RETRY_KEYS = ("retry_on", "no_retry_on", "backoff_base")
 _MORE_KEYS = ("priority", "group", "unique", "if_exists", "after", "after_any", "batch", *_RETRY_KEYS, "export")
 _JOB_KEYS = frozenset((*_OWN_KEYS, *_MORE_KEYS, *_FRESH_KEYS))
+OTHER_WORDS: Final[Mapping[str, str]] = {
+    "name": "id",
+    "cmd": "command",
+    "run": "command",
+    "script": "command",
+    "depends_on": "after",
+    "depends": "after",
+    "needs": "after",
+    "requires": "after",
+    "dependencies": "after",
+    "label": "batch",
+    "tag": "batch",
+    "retries": "max_retries",
+    "dir": "cwd",
+    "directory": "cwd",
+    "workdir": "cwd",
+    "environment": "env",
+}
+"""What people call the keys of a job, and the options that say the same, elsewhere."""
+
+
+def _meant(key: object) -> str:
+    """The key that was probably meant by one that is not known, or all that are known."""
+    word = str(key).replace("-", "_").lower()
+    meant = OTHER_WORDS.get(word) or next(iter(closest(word, sorted(_JOB_KEYS), 1, 0.6)), None)
+    return f": did you mean {meant!r}?" if meant else f" (known: {', '.join(sorted(_JOB_KEYS))})"
 
 
 def is_job_id(text: str) -> bool:

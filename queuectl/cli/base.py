@@ -29,9 +29,9 @@ _OTHER_WORDS = {
     "tail": "logs",
     "output": "logs",
     "kill": "cancel",
-    "rm": "cancel",
-    "remove": "cancel",
-    "delete": "cancel",
+    "rm": "prune",
+    "remove": "prune",
+    "delete": "prune",
     "requeue": "retry",
     "start": "worker-start",
     "stop": "worker-stop",
@@ -131,6 +131,19 @@ class _Helpful(click.Command):
         self.params.extend(_common_options())
         self.examples = tuple(examples)
         self.after_help = tuple(after_help)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        try:
+            return super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            from queuectl.model import OTHER_WORDS
+
+            meant = OTHER_WORDS.get(error.option_name.lstrip("-").replace("-", "_").lower(), "")
+            option = f"--{meant.replace('_', '-')}"
+            if any(option in parameter.opts for parameter in self.params):
+                message = f"no such option {error.option_name!r}: did you mean {option}?"
+                raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
+            raise
 
     def get_help(self, ctx: click.Context) -> str:
         ctx.terminal_width = max(min(_columns(), _WIDEST) - 2, _NARROWEST)
