@@ -3,7 +3,7 @@
 #
 #     sh jobs.sh INPUT OUTPUT [RUN] | queuectl enqueue --job-file -
 #
-# An id is never used twice. RUN, which is put behind each, lets the same files be taken once more.
+# An id names one job, until that is pruned. RUN, which is put behind each, lets the same files be taken once more.
 set -eu
 input=$1 output=$2 run=${3:+-$3}
 for file in "$input"/*.txt; do
