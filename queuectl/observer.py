@@ -47,7 +47,7 @@ class Worker(NamedTuple):
 class Picture(NamedTuple):
     """A queue and its workers at one moment.
 
-    ``rate`` is how many jobs completed or died a second lately, None where that cannot be told. ``failures`` are the
+    ``rate`` is how many jobs completed or died a second lately, None where none did or that cannot be told. ``failures`` are the
     jobs that are dead, or wait to be retried, those that failed last first.
     """
 
@@ -196,7 +196,7 @@ class Observer:
     def _rate_at(self, moment: float) -> float | None:
         assert self._pace is not None
         # Where jobs have ended that were not counted yet, it did not become slower.
-        return self._pace.rate_at(moment if self._is_counted else self._paced_at)
+        return self._pace.rate_at(moment if self._is_counted else self._paced_at) or None
 
 
 class Pace:

@@ -90,8 +90,12 @@ def group_set(app: App, name: str, limit: str) -> None:
 def group_remove(app: App, name: str) -> None:
     """Forget a group's limit and pause; its jobs stay."""
     queue = app.existing_queue()
+    former = {group.name: group for group in queue.groups()}
     queue.remove_group(name)
-    _report_group(app, queue, name, "no limit any more")
+    known = former.get(name)
+    limited, paused = known is not None and known.limit is not None, known is not None and known.paused
+    lost = [said for said, held in (("no limit any more", limited), ("its pause is over", paused)) if held]
+    _report_group(app, queue, name, ", ".join(lost) or "there was no limit")
 
 
 def _report_group(app: App, queue: Queue, name: str, done: str) -> None:

@@ -114,7 +114,7 @@ def _print(queue: Queue, picture: Picture) -> None:
         output.emit_table(_WORKERS, [_worker(worker, now) for worker in picture.workers])
     if picture.has_groups:
         output.emit("\n")
-        output.emit_table(_GROUPS, [_group(group) for group in picture.groups])
+        output.emit_table(_GROUPS, [_group(group, picture.paused) for group in picture.groups])
     if picture.failures:
         output.emit("\n")
         rows = [
@@ -124,9 +124,10 @@ def _print(queue: Queue, picture: Picture) -> None:
         output.emit_table(_FAILURES, rows)
 
 
-def _group(group: GroupState) -> list[str]:
+def _group(group: GroupState, all_paused: bool) -> list[str]:
     limit = "none" if group.limit is None else str(group.limit)
-    return [group.name, limit, str(group.processing), str(group.pending), "paused" if group.paused else "open"]
+    state = "paused" if group.paused or all_paused else "open"
+    return [group.name, limit, str(group.processing), str(group.pending), state]
 
 
 def _crew(picture: Picture) -> str:

@@ -107,7 +107,12 @@ def test_groups(bench: Bench) -> None:
         "gpu          2        1           0  open",
     ]
     assert bench.run("group", "set", "gpu", "--limit", "0").err == "queuectl: group gpu: no limit\n"
-    assert bench.run("group", "remove", "gpu").code == 0
+    assert bench.run("group", "remove", "gpu").err == "queuectl: group gpu: there was no limit\n"
+    assert bench.run("group", "remove", "default").err == "queuectl: group default: there was no limit\n"
+    bench.run("group", "set", "gpu", "--limit", "1")
+    bench.run("pause", "gpu", "default")
+    assert bench.run("group", "remove", "gpu").err == "queuectl: group gpu: no limit any more, its pause is over\n"
+    assert bench.run("group", "remove", "default").err == "queuectl: group default: its pause is over\n"
     refused(bench, 3, "no group gone", "group", "remove", "gone")
 
 

@@ -36,6 +36,10 @@ def test_groups_and_a_pause(bench: Bench) -> None:
     ]
     bench.queue.pause()
     assert "pace     paused: 'queuectl resume' lets jobs start again" in bench.run("watch").lines
+    bench.queue.resume("gpu")
+    lines = bench.run("watch").lines
+    place = lines.index("GROUP    LIMIT  RUNNING  WAITING  STATE")
+    assert [line.split()[-1] for line in lines[place + 1 : place + 3]] == ["paused", "paused"]
     picture = json.loads(bench.run("watch", "--json").out)
     assert picture["paused"] is True
     assert picture["groups"] == json.loads(bench.run("group", "list", "--json").out)

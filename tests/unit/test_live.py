@@ -180,6 +180,8 @@ def test_groups_are_shown_where_there_are_any() -> None:
         ["gpu", "2", "of", "2", "1,234", "paused"],
         ["net", "1", "0"],
     ]
+    shown = [line.plain.split() for line in drawn(a_picture(groups=more, paused=True), 80, 24)]
+    assert [line[-1] for line in shown[place + 1 : place + 4]] == ["paused"] * 3
     assert len(drawn(a_picture(64, 3, 100, groups=more * 20), 80, 24)) == 24
 
 

@@ -105,6 +105,16 @@ def test_after_an_error_it_takes_what_lies_there(queue: Queue, tmp_path: Path) -
     assert observer.look().counts["pending"] == 2
 
 
+def test_there_is_no_pace_where_nothing_ends(queue: Queue) -> None:
+    clock = SetClock()
+    store = SlowStore(queue.home.database, clock)
+    observer = Observer(lambda: store, queue.home, clock)
+    picture = observer.look()
+    clock.moment += 10
+    assert observer.aged(picture).rate is None
+    assert observer.look().rate is None
+
+
 def test_the_pace_grows_old_only_where_nothing_is_left_to_be_counted(queue: Queue) -> None:
     clock = SetClock()
     store = SlowStore(queue.home.database, clock)

@@ -210,7 +210,7 @@ class Board:
 
     def _group(self, group: GroupState) -> Row:
         most = "" if group.limit is None else f" of {group.limit}"
-        state = Cell("paused", "yellow") if group.paused else Cell("")
+        state = Cell("paused", "yellow") if group.paused or self._picture.paused else Cell("")
         return Row(None, [Cell(group.name), Cell(f"{group.processing:,}{most}"), Cell(f"{group.pending:,}"), state])
 
     def _failures(self) -> Part:
