@@ -282,13 +282,16 @@ class Queue:
         wake.workers(self.home, stopped.ready)
         return stopped.ids
 
-    def retry(self, *ids: str) -> None:
-        """Run ended jobs again, with all their retries; all of them or, raising, none."""
-        self._revive(ids, ENDED)
+    def retry(self, *ids: str, with_dependents: bool = False) -> list[str]:
+        """Run ended jobs again, with all their retries; all of them or, raising, none. Returns their ids.
 
-    def retry_batch(self, batch: str) -> list[str]:
-        """Run those jobs of a batch again that are dead or cancelled. Returns their ids. Raises ``NoSuchBatch``."""
-        return self._revive(None, (DEAD, CANCELLED), batch=batch)
+        ``with_dependents``: also the jobs that were cancelled because they needed one of these.
+        """
+        return self._revive(ids, ENDED, with_dependents=with_dependents)
+
+    def retry_batch(self, batch: str, *, with_dependents: bool = False) -> list[str]:
+        """As :meth:`retry`, of those jobs of a batch that are dead or cancelled. Raises ``NoSuchBatch``."""
+        return self._revive(None, (DEAD, CANCELLED), with_dependents=with_dependents, batch=batch)
 
     def retry_dead(self, *ids: str, with_dependents: bool = False) -> list[str]:
         """Put dead jobs back; every one when no id is given. Returns their ids.

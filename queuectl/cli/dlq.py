@@ -9,7 +9,7 @@ import click
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, Group, pass_app
-from queuectl.cli.jobs import print_jobs, report
+from queuectl.cli.jobs import print_jobs, report, with_dependents_option
 from queuectl.cli.output import Column
 from queuectl.cli.summary import when
 from queuectl.model import DEAD
@@ -59,9 +59,7 @@ def dlq_list(app: App) -> None:
 )
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--all", "all_of_them", is_flag=True, help="Put every dead job back.")
-@click.option(
-    "--with-dependents", is_flag=True, help="Also those that were cancelled because they needed one of these."
-)
+@with_dependents_option
 @pass_app
 def dlq_retry(app: App, ids: Sequence[str], all_of_them: bool, with_dependents: bool) -> None:
     """Put dead jobs back into the queue."""

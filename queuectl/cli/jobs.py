@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _ALIASES = {"queued": "pending", "running": "processing", "done": "completed", "failed": "dead"}
 
+with_dependents_option = click.option(
+    "--with-dependents", is_flag=True, help="Also those that were cancelled because they needed one of these."
+)
+
 _LIST = (
     Column("ID", cut=True),
     Column("STATE", styles=STATE_STYLES),
@@ -224,7 +228,7 @@ def cmd_cancel(app: App, ids: Sequence[str], batch: str | None, wait: bool) -> N
 
 @command(
     "retry",
-    examples=("queuectl retry 1", "queuectl retry 2 3"),
+    examples=("queuectl retry 1", "queuectl retry 2 3", "queuectl retry 1 --with-dependents"),
     after_help=(
         "Jobs that have ended, however they did, run again with all their retries; their history is kept. "
         "Of several ids all are dealt with or, when one is bad, none. "
@@ -233,21 +237,22 @@ def cmd_cancel(app: App, ids: Sequence[str], batch: str | None, wait: bool) -> N
 )
 @click.argument("ids", nargs=-1, metavar="ID...")
 @click.option("--batch", metavar="NAME", help="Instead of ids: what is dead or cancelled in this batch.")
+@with_dependents_option
 @pass_app
-def cmd_retry(app: App, ids: Sequence[str], batch: str | None) -> None:
+def cmd_retry(app: App, ids: Sequence[str], batch: str | None, with_dependents: bool) -> None:
     """Run ended jobs again."""
     _check_ids_or_batch(ids, batch)
     queue = app.existing_queue()
     if batch is not None:
-        ids = queue.retry_batch(batch)
+        ids = queue.retry_batch(batch, with_dependents=with_dependents)
     else:
-        _retry(queue, ids)
+        ids = _retry(queue, ids, with_dependents)
     report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "put back")
 
 
-def _retry(queue: Queue, ids: Sequence[str]) -> None:
+def _retry(queue: Queue, ids: Sequence[str], with_dependents: bool) -> list[str]:
     try:
-        queue.retry(*ids)
+        return queue.retry(*ids, with_dependents=with_dependents)
     except Conflict as error:
         in_the_way = next((job for job in map(queue.get, ids) if not job.ended), None)
         if in_the_way is None or not (in_the_way.state == PROCESSING and is_stranded(queue, in_the_way.id)):

@@ -11,6 +11,9 @@ from collections.abc import Collection, Iterable, Mapping
 from queuectl.errors import Conflict, InvalidInput, NoSuchJob
 from queuectl.store.rows import BACK_OFF, READY, SCHEDULED, as_json
 
+_SHOWN = 5
+"""Jobs that an error's text names."""
+
 
 class Following:
     """Sees to others within one transaction, which began at ``now``."""
@@ -146,7 +149,13 @@ class Following:
         unmet = self._unmet(seqs)
         if unmet:
             job, needed, state = self._id(unmet[0]["job_seq"]), self._id(unmet[0]["needs"]), unmet[0]["state"]
-            raise Conflict(f"job {job} needs job {needed}, which is {state}: retry that one, with its dependents")
+            roots = [
+                row["id"] for row in self._run("to_retry_first", seqs=as_json([unmet[0]["job_seq"]]), most=_SHOWN + 1)
+            ]
+            ids = " ".join([*(roots if len(roots) <= _SHOWN else [*roots[:_SHOWN], "..."]), job])
+            raise Conflict(
+                f"job {job} needs job {needed}, which is {state}: 'queuectl retry {ids} --with-dependents' puts them back"
+            )
         dependents = self._run("dependents_of", seqs=as_json(list(seqs))).fetchall()
         self._recount({*seqs, *(row["job_seq"] for row in dependents)})
 

@@ -357,7 +357,7 @@ class SQLiteStore:
                 chosen = list(found)
             if with_dependents:
                 seqs = [row["seq"] for row in self._read("seqs_of", {"ids": as_json(chosen)})]
-                chosen += self._following(connection, now).doomed_by(seqs)
+                chosen = list(dict.fromkeys([*chosen, *self._following(connection, now).doomed_by(seqs)]))
             self._revive(connection, chosen, now)
         return chosen
 

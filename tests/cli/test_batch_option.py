@@ -18,6 +18,22 @@ def state(bench: Bench, *ids: str) -> list[str]:
     return [bench.queue.get(each).state for each in ids]
 
 
+def test_the_dependents_of_a_batch_come_back_with_it(bench: Bench) -> None:
+    enqueue(bench, "sum", batch="sum")
+    enqueue(bench, "report", batch="report", after="sum")
+    bench.run("cancel", "--batch", "sum")
+    refused = bench.run("retry", "--batch", "report")
+    said = "job report needs job sum, which is cancelled: 'queuectl retry sum report --with-dependents' puts them back"
+    assert (refused.code, refused.err) == (4, f"queuectl: error: {said}\n")
+    assert bench.run("retry", "sum", "report", "--with-dependents").err == "queuectl: 2 jobs put back\n"
+    bench.run("cancel", "--batch", "sum")
+    assert bench.run("retry", "--batch", "sum", "--with-dependents").err == "queuectl: 2 jobs put back\n"
+    bench.play("failed", exit_code=1)
+    assert state(bench, "sum", "report") == ["pending", "pending"]
+    bench.run("cancel", "sum")
+    assert bench.queue.retry("sum", with_dependents=True) == ["sum", "report"]
+
+
 def test_the_label_is_kept_and_shown(bench: Bench) -> None:
     assert bench.run("enqueue", "--batch", "night.1", "--command", "true").out == "1\n"
     assert bench.queue.get("1").batch == "night.1"

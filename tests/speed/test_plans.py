@@ -93,6 +93,7 @@ INDEXES = {
     "unblock": BY_NUMBER,
     "unmet_needs": BY_NUMBER,
     "needed_by": BY_NUMBER,
+    "to_retry_first": BY_NUMBER,
     "doomed_by": BY_NUMBER,
     "list_by_batch": ["jobs_by_batch"],
     "ids_in_batch": ["jobs_by_batch"],
@@ -121,8 +122,10 @@ OF_NEEDS = {
 THOROUGH = {"contradictions", "stranded", "logged"}
 """They are for a doctor, who reads everything."""
 
-SORTING = {"next_scheduled", "oldest_waiting", "ids_in_states", "groups", "doom", "unblock", "counts_of_batch"}
-"""These sort: the first of two lanes, the first of each priority, ids of which each is put back anyhow, and the groups.
+SORTING = {"next_scheduled", "oldest_waiting", "ids_in_states", "groups", "doom", "unblock", "counts_of_batch",
+           "to_retry_first"}  # fmt: skip
+"""These sort: the first of two lanes, the first of each priority, ids of which each is put back anyhow, or may be named,
+and the groups.
 Or they group: what jobs need, by job; a batch, by state."""
 
 

@@ -159,10 +159,33 @@ def test_a_dependent_is_not_put_back_without_what_it_needs(store: Store) -> None
     add(store, "a")
     store.add([needing("b", "a")], T0, 3)
     run(store, "a", kind="failed")
-    with pytest.raises(Conflict, match="job b needs job a, which is dead: retry that one, with its dependents"):
+    with pytest.raises(Conflict, match=r"job b needs job a, which is dead: 'queuectl retry a b --with-dependents'"):
         store.revive(["b"], ENDED, T0)
     assert store.revive(["b", "a"], ENDED, T0) == ["b", "a"]
     run(store, "a", "b")
+
+
+def test_what_has_to_be_retried_first_is_named_in_full(store: Store) -> None:
+    add(store, "a", "b", max_retries=0)
+    store.add([needing("c", "a", "b"), needing("own", "c"), needing("d", "c", "own"), needing("e", "d")], T0, 3)
+    store.cancel(["own"], T0)
+    run(store, "a", "b", kind="failed")
+    with pytest.raises(Conflict, match="'queuectl retry a b own e --with-dependents'"):
+        store.revive(["e"], ENDED, T0)
+    assert store.revive(["a", "b", "own", "e"], ENDED, T0, with_dependents=True) == ["a", "b", "own", "e", "c", "d"]
+    run(store, "a", "b", "c", "own", "d", "e")
+
+
+def test_of_very_many_that_have_to_be_retried_first_some_are_named(store: Store) -> None:
+    first = add(store, *(f"a{n}" for n in range(7)))
+    store.add([needing("b", *first), needing("c", "b")], T0, 3)
+    store.cancel(first, T0)
+    with pytest.raises(Conflict, match=r"'queuectl retry( a[0-6]){5} [.]{3} c --with-dependents'"):
+        store.revive(["c"], ENDED, T0)
+    store.revive(first, ENDED, T0)
+    with pytest.raises(Conflict, match="'queuectl retry b c --with-dependents'"):
+        store.revive(["c"], ENDED, T0)
+    assert store.revive(["b"], ENDED, T0, with_dependents=True) == ["b", "c"]
 
 
 def test_only_the_doomed_come_back_with_what_they_needed(store: Store) -> None:

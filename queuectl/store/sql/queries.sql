@@ -424,6 +424,22 @@ SELECT job_seq, needs, state
 FROM json_each(:seqs) CROSS JOIN dependencies ON job_seq = value CROSS JOIN jobs ON seq = needs
 WHERE NOT however AND +state IN ('dead', 'cancelled');
 
+-- name: to_retry_first
+-- What stands between jobs (by seq) and another start: of what they need, level by level, that did not complete, all that
+-- does not come back together with another of these.
+WITH RECURSIVE unmet (seq) AS (
+    SELECT needs FROM json_each(:seqs) CROSS JOIN dependencies ON job_seq = value CROSS JOIN jobs ON seq = needs
+    WHERE NOT however AND +state IN ('dead', 'cancelled')
+    UNION
+    SELECT needs
+    FROM unmet CROSS JOIN dependencies ON job_seq = unmet.seq CROSS JOIN jobs ON jobs.seq = needs
+    WHERE NOT however AND +state IN ('dead', 'cancelled'))
+SELECT id FROM unmet CROSS JOIN jobs USING (seq)
+WHERE doomed <> 1 OR NOT EXISTS (
+    SELECT 1 FROM dependencies CROSS JOIN jobs AS needed ON needed.seq = needs
+    WHERE job_seq = unmet.seq AND NOT however AND +needed.state IN ('dead', 'cancelled'))
+ORDER BY seq LIMIT :most;
+
 -- name: doomed_by
 -- The jobs that were cancelled because of some (by seq), level by level.
 WITH RECURSIVE doomed_by (seq) AS (
