@@ -282,23 +282,21 @@ class Queue:
         wake.workers(self.home, stopped.ready)
         return stopped.ids
 
-    def retry(self, *ids: str, with_dependents: bool = False) -> list[str]:
+    def retry(self, *ids: str, with_dependents: bool = False, hold: bool = False) -> list[str]:
         """Run ended jobs again, with all their retries; all of them or, raising, none. Returns their ids.
 
-        ``with_dependents``: also the jobs that were cancelled because they needed one of these.
+        ``with_dependents``: also the jobs that were cancelled because they needed one of these. ``hold``: all but those
+        dependents are held from the first moment, so that they can be edited.
         """
-        return self._revive(ids, ENDED, with_dependents=with_dependents)
+        return self._revive(ids, ENDED, with_dependents=with_dependents, hold=hold)
 
-    def retry_batch(self, batch: str, *, with_dependents: bool = False) -> list[str]:
+    def retry_batch(self, batch: str, *, with_dependents: bool = False, hold: bool = False) -> list[str]:
         """As :meth:`retry`, of those jobs of a batch that are dead or cancelled. Raises ``NoSuchBatch``."""
-        return self._revive(None, (DEAD, CANCELLED), with_dependents=with_dependents, batch=batch)
+        return self._revive(None, (DEAD, CANCELLED), with_dependents=with_dependents, batch=batch, hold=hold)
 
-    def retry_dead(self, *ids: str, with_dependents: bool = False) -> list[str]:
-        """Put dead jobs back; every one when no id is given. Returns their ids.
-
-        ``with_dependents``: also the jobs that were cancelled because they needed one of these.
-        """
-        return self._revive(ids or None, (DEAD,), with_dependents=with_dependents)
+    def retry_dead(self, *ids: str, with_dependents: bool = False, hold: bool = False) -> list[str]:
+        """As :meth:`retry`, of jobs that are dead; of every one when no id is given."""
+        return self._revive(ids or None, (DEAD,), with_dependents=with_dependents, hold=hold)
 
     def edit(self, job_id: str, *, unset: str | Collection[str] = (), **fields: Any) -> Job:
         """Change a job while it waits: any field that :meth:`enqueue` takes, but for its id; None leaves one as it is.
@@ -365,11 +363,12 @@ class Queue:
         ids: Sequence[str] | None,
         states: Sequence[str],
         *,
-        with_dependents: bool = False,
+        with_dependents: bool,
         batch: str | None = None,
+        hold: bool,
     ) -> list[str]:
         now = self._clock.now()
-        revived = self._store().revive(ids, states, now, with_dependents=with_dependents, batch=batch)
+        revived = self._store().revive(ids, states, now, with_dependents=with_dependents, batch=batch, hold=hold)
         wake.workers(self.home, len(revived))
         return revived
 

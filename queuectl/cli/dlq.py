@@ -9,7 +9,7 @@ import click
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, Group, pass_app
-from queuectl.cli.jobs import print_jobs, report, with_dependents_option
+from queuectl.cli.jobs import hold_option, print_jobs, put_back, report, with_dependents_option
 from queuectl.cli.output import Column
 from queuectl.cli.summary import when
 from queuectl.model import DEAD
@@ -60,13 +60,14 @@ def dlq_list(app: App) -> None:
 @click.argument("ids", nargs=-1, metavar="[ID...]")
 @click.option("--all", "all_of_them", is_flag=True, help="Put every dead job back.")
 @with_dependents_option
+@hold_option
 @pass_app
-def dlq_retry(app: App, ids: Sequence[str], all_of_them: bool, with_dependents: bool) -> None:
+def dlq_retry(app: App, ids: Sequence[str], all_of_them: bool, with_dependents: bool, hold: bool) -> None:
     """Put dead jobs back into the queue."""
     if all_of_them and ids:
         raise click.UsageError("give ids or --all, not both")
     if not all_of_them and not ids:
         raise click.UsageError("give the ids of dead jobs, or --all")
     queue = app.existing_queue()
-    revived = queue.retry_dead(*ids, with_dependents=with_dependents)
-    report(app, [queue.get(job_id) for job_id in revived], "put back")
+    revived = queue.retry_dead(*ids, with_dependents=with_dependents, hold=hold)
+    report(app, [queue.get(job_id) for job_id in revived], put_back(hold))

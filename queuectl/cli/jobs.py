@@ -24,6 +24,9 @@ _ALIASES = {"queued": "pending", "running": "processing", "done": "completed", "
 with_dependents_option = click.option(
     "--with-dependents", is_flag=True, help="Also those that were cancelled because they needed one of these."
 )
+hold_option = click.option(
+    "--hold", is_flag=True, help="Held until 'queuectl release': 'queuectl edit' can mend them before they start."
+)
 
 _LIST = (
     Column("ID", cut=True),
@@ -238,21 +241,27 @@ def cmd_cancel(app: App, ids: Sequence[str], batch: str | None, wait: bool) -> N
 @click.argument("ids", nargs=-1, metavar="ID...")
 @click.option("--batch", metavar="NAME", help="Instead of ids: what is dead or cancelled in this batch.")
 @with_dependents_option
+@hold_option
 @pass_app
-def cmd_retry(app: App, ids: Sequence[str], batch: str | None, with_dependents: bool) -> None:
+def cmd_retry(app: App, ids: Sequence[str], batch: str | None, with_dependents: bool, hold: bool) -> None:
     """Run ended jobs again."""
     _check_ids_or_batch(ids, batch)
     queue = app.existing_queue()
     if batch is not None:
-        ids = queue.retry_batch(batch, with_dependents=with_dependents)
+        ids = queue.retry_batch(batch, with_dependents=with_dependents, hold=hold)
     else:
-        ids = _retry(queue, ids, with_dependents)
-    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "put back")
+        ids = _retry(queue, ids, with_dependents, hold)
+    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], put_back(hold))
 
 
-def _retry(queue: Queue, ids: Sequence[str], with_dependents: bool) -> list[str]:
+def put_back(hold: bool) -> str:
+    """What was done to jobs that wait again."""
+    return "put back, held until 'queuectl release'" if hold else "put back"
+
+
+def _retry(queue: Queue, ids: Sequence[str], with_dependents: bool, hold: bool) -> list[str]:
     try:
-        return queue.retry(*ids, with_dependents=with_dependents)
+        return queue.retry(*ids, with_dependents=with_dependents, hold=hold)
     except Conflict as error:
         in_the_way = next((job for job in map(queue.get, ids) if not job.ended), None)
         if in_the_way is None or not (in_the_way.state == PROCESSING and is_stranded(queue, in_the_way.id)):

@@ -134,11 +134,12 @@ class Store(Protocol):
         *,
         with_dependents: bool = False,
         batch: str | None = None,
+        hold: bool = False,
     ) -> list[str]:
         """Put jobs that are in one of ``states`` back to pending, all of them (of ``batch``) when ``ids`` is None.
 
         ``with_dependents``: also those that were cancelled because one of them did not complete, and need no other
-        that did not. Their charged
+        that did not. With ``hold`` the others, which were chosen, are held at once. Their charged
         attempts are reset to 0, their history stays. Returns their ids. Raises ``NoSuchJob``, ``NoSuchBatch``, and ``Conflict``
         for a job in another state, for one that needs what did not complete or was removed before it did, and for a key that another has.
         """

@@ -15,6 +15,7 @@ from queuectl.model import (
     ANY_FAILURE,
     CANCELLED,
     DEFAULT_GROUP,
+    ENDED,
     PENDING,
     PROCESSING,
     REJECT,
@@ -342,6 +343,7 @@ class SQLiteStore:
         *,
         with_dependents: bool = False,
         batch: str | None = None,
+        hold: bool = False,
     ) -> list[str]:
         with self._connections.transaction() as connection:
             if batch is not None:
@@ -357,9 +359,13 @@ class SQLiteStore:
                 chosen = list(found)
             if with_dependents:
                 seqs = [row["seq"] for row in self._read("seqs_of", {"ids": as_json(chosen)})]
-                chosen = list(dict.fromkeys([*chosen, *self._following(connection, now).doomed_by(seqs)]))
-            self._revive(connection, chosen, now)
-        return chosen
+                revived = list(dict.fromkeys([*chosen, *self._following(connection, now).doomed_by(seqs)]))
+            else:
+                revived = chosen
+            self._revive(connection, revived, now)
+            if hold:
+                self._hold(connection, chosen, now)
+        return revived
 
     def _revive(self, connection: sqlite3.Connection, ids: Sequence[str], now: int) -> None:
         for forsaken in self._read("forsaken", {"ids": as_json(list(ids))}):
@@ -476,7 +482,8 @@ class SQLiteStore:
         with self._connections.transaction() as connection:
             row = self._row(job_id)
             if row["state"] != PENDING:
-                raise Conflict(f"job {job_id} is {row['state']}: only a waiting job can be edited")
+                way = f"; 'queuectl retry {job_id} --hold' has it wait" if row["state"] in ENDED else ""
+                raise Conflict(f"job {job_id} is {row['state']}: only a waiting job can be edited{way}")
             if changes.get("max_retries", row["attempts"]) < row["attempts"]:
                 used = f"{row['attempts']} of its starts"
                 raise Conflict(
@@ -508,8 +515,11 @@ class SQLiteStore:
     def hold(self, ids: Sequence[str], now: int) -> None:
         with self._connections.transaction() as connection:
             self._require_waiting(ids, "held")
-            held = connection.execute(self._sql["hold"], {"ids": as_json(list(ids)), "now": now}).fetchall()
-            self._following(connection, now).settle_all(held)
+            self._hold(connection, ids, now)
+
+    def _hold(self, connection: sqlite3.Connection, ids: Sequence[str], now: int) -> None:
+        held = connection.execute(self._sql["hold"], {"ids": as_json(list(ids)), "now": now}).fetchall()
+        self._following(connection, now).settle_all(held)
 
     def release(self, ids: Sequence[str], now: int) -> int:
         with self._connections.transaction() as connection:

@@ -259,6 +259,29 @@ def test_edit_takes_back_what_was_said(bench: Bench, monkeypatch: pytest.MonkeyP
     refused(bench, 2, "--unset: 'cwd' is none of batch, timeout,", "edit", job_id, "--unset", "cwd")
 
 
+def test_an_ended_job_is_put_back_held_and_mended(bench: Bench) -> None:
+    job_id = enqueue(bench, "--max-retries", "0", "--batch", "b")
+    claim = bench.claim()
+    result = bench.run("edit", job_id, "--priority", "1")
+    assert (result.code, result.err) == (
+        4,
+        f"queuectl: error: job {job_id} is processing: only a waiting job can be edited\n",
+    )
+    bench.finish(claim, "failed", exit_code=127)
+    way = f"queuectl retry {job_id} --hold"
+    refused(bench, 4, f"job {job_id} is dead: only a waiting job can be edited; '{way}' has it wait", "edit", job_id,
+            "--priority", "1")  # fmt: skip
+    for command in (way.split()[1:], ["dlq", "retry", job_id, "--hold"], ["retry", "--batch", "b", "--hold"]):
+        assert bench.run(*command).err == "queuectl: 1 job put back, held until 'queuectl release'\n"
+        assert bench.queue.get(job_id).held
+        assert bench.store.claim("w", 2**52) is None
+        assert bench.run("edit", job_id, "--command", "echo mended").code == 0
+        bench.run("release", job_id)
+        claim = bench.claim()
+        assert claim.command == "echo mended"
+        bench.finish(claim, "failed", exit_code=1)
+
+
 def test_edit_takes_a_command_word_by_word(bench: Bench) -> None:
     job_id = enqueue(bench)
     assert bench.run("edit", job_id, "--priority", "2", "--", "echo", "a b", "--json").code == 0

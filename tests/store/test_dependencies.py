@@ -176,6 +176,21 @@ def test_what_has_to_be_retried_first_is_named_in_full(store: Store) -> None:
     run(store, "a", "b", "c", "own", "d", "e")
 
 
+def test_what_is_put_back_held_waits_with_its_dependents(store: Store) -> None:
+    store.set_limit("g", 1, T0)
+    store.add([job("a", group="g", max_retries=0), job("next", group="g")], T0, 3)
+    store.add([needing("b", "a")], T0, 3)
+    run(store, "a", kind="failed")
+    assert store.revive(["a"], ENDED, T0, with_dependents=True, hold=True) == ["a", "b"]
+    assert [(store.get(each).held, store.get(each).blockers) for each in "ab"] == [(True, 0), (False, 1)]
+    run(store, "next")
+    assert store.claim("w", T0) is None
+    assert store.faults() == []
+    store.edit("a", {"command": "echo mended"}, T0)
+    assert store.release(["a"], T0) == 1
+    run(store, "a", "b")
+
+
 def test_of_very_many_that_have_to_be_retried_first_some_are_named(store: Store) -> None:
     first = add(store, *(f"a{n}" for n in range(7)))
     store.add([needing("b", *first), needing("c", "b")], T0, 3)
