@@ -326,6 +326,13 @@ class Queue:
         """The jobs that one was to wait for. Raises ``NoSuchJob``."""
         return self._store().needs(job_id)
 
+    def way_back(self, job_id: str) -> str | None:
+        """The command that runs an ended job again, with all that must come with it; None when nothing can.
+
+        Raises ``NoSuchJob``.
+        """
+        return self._store().way_back(job_id)
+
     def groups(self) -> list[GroupState]:
         """The groups: ``default``, those that were set up, and those that waiting or running jobs name."""
         return self._store().groups()

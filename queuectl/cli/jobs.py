@@ -145,7 +145,7 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str,
         ("next start", f"{_moment(job.next_run_at)} ({when(job, now)})" if job.next_run_at else None),
         ("waits", when(job, now) if job.held or (job.state == PENDING and job.blockers) else None),
         ("started", f"{_moment(job.started_at)} by {job.worker}" if job.state == PROCESSING else None),
-        ("ended", f"{_moment(job.ended_at)} ({when(job, now)})" if job.ended_at else None),
+        ("ended", f"{_moment(job.ended_at or job.updated_at)} ({when(job, now)})" if job.ended else None),
         ("log", log if os.path.lexists(log) else None),
     ]
     return [(name, value) for name, value in fields if value]

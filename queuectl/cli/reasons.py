@@ -5,9 +5,11 @@ from __future__ import annotations
 from queuectl import clock
 from queuectl.api import Queue
 from queuectl.cli.summary import span, status_of
-from queuectl.model import CANCELLED, COMPLETED, ENDED, PENDING, PROCESSING, SUCCEEDED, Job
+from queuectl.model import CANCELLED, COMPLETED, DEAD, ENDED, PENDING, PROCESSING, SUCCEEDED, Job
 
 _SHOWN = 5
+_FARTHEST = 1000
+"""Jobs that a chain of them is followed over."""
 _SINCE_CHANGED = "that has changed this very moment: ask again"
 
 
@@ -70,6 +72,36 @@ def _would_run(queue: Queue, job: Job) -> str:
 
 def _other_jobs(queue: Queue, job: Job) -> str:
     needed = [each for each in queue.needs(job.id) if each.state not in ENDED]
-    shown = ", ".join(f"{each.id} ({each.state})" for each in needed[:_SHOWN])
+    roots = {each.id: _root(queue, each.id) for each in needed[:_SHOWN] if each.state == PENDING}
+    # Of several, one that is held waits for somebody.
+    followed = next((each for each, root in roots.items() if root and root.held), next(iter(roots), None))
+    root = roots[followed] if followed else None
+    cause = f"({root.state}: {reason(queue, root)})" if root else ""
+    shown = ", ".join(
+        f"{each.id} {cause}" if root and each.id == root.id else f"{each.id} ({each.state})" for each in needed[:_SHOWN]
+    )
     more = f" and {len(needed) - _SHOWN} more" if len(needed) > _SHOWN else ""
-    return f"waits for {'job' if len(needed) == 1 else 'jobs'} {shown}{more}"
+    last = f", in the end for job {root.id} {cause}" if root and root.id != followed else ""
+    return f"waits for {'job' if len(needed) == 1 else 'jobs'} {shown}{more}{last}"
+
+
+def _root(queue: Queue, job_id: str) -> Job | None:
+    """What a waiting job waits for at last: the first that waits for no other job; None when that cannot be told."""
+    for _ in range(_FARTHEST):
+        job = queue.get(job_id)
+        if job.held or not job.blockers:
+            return job if job.state in (PENDING, PROCESSING) else None
+        needed = [each for each in queue.needs(job_id) if each.state not in ENDED]
+        if not needed:
+            return None
+        job_id = next((each.id for each in needed if each.state == PENDING), needed[0].id)
+    return None
+
+
+def next_step(queue: Queue, job: Job) -> str:
+    """What can be done about a job that is dead or cancelled, as the end of a sentence; empty when there is nothing."""
+    # One with a key may have given way to another, and a retry would be refused.
+    if job.state not in (DEAD, CANCELLED) or (job.state == CANCELLED and job.unique is not None):
+        return ""
+    way = queue.way_back(job.id)
+    return f"; '{way}' puts it back" if way else ""

@@ -113,7 +113,7 @@ def cmd_edit(
 @pass_app
 def cmd_why(app: App, job_id: str) -> None:
     """Tell what a job waits for, or why it ended as it did."""
-    from queuectl.cli.reasons import reason
+    from queuectl.cli.reasons import next_step, reason
 
     queue = app.existing_queue()
     job = queue.get(job_id)
@@ -121,4 +121,4 @@ def cmd_why(app: App, job_id: str) -> None:
     if app.json:
         output.emit_json({"id": job.id, "state": job.state, "why": why})
     else:
-        output.emit(output.escape(f"{job.state}: {why}") + "\n")
+        output.emit(output.escape(f"{job.state}: {why}{next_step(queue, job)}") + "\n")

@@ -185,6 +185,12 @@ class Store(Protocol):
     def needs(self, job_id: str) -> list[Needed]:
         """The jobs that one was to wait for. Raises ``NoSuchJob``."""
 
+    def way_back(self, job_id: str) -> str | None:
+        """The command that runs an ended job again, with all that must come with it; None when nothing can.
+
+        Raises ``NoSuchJob``.
+        """
+
     def groups(self) -> list[GroupState]:
         """The default group, those that were set up, and those that waiting or running jobs name."""
 

@@ -149,15 +149,17 @@ class Following:
         unmet = self._unmet(seqs)
         if unmet:
             job, needed, state = self._id(unmet[0]["job_seq"]), self._id(unmet[0]["needs"]), unmet[0]["state"]
-            roots = [
-                row["id"] for row in self._run("to_retry_first", seqs=as_json([unmet[0]["job_seq"]]), most=_SHOWN + 1)
-            ]
-            ids = " ".join([*(roots if len(roots) <= _SHOWN else [*roots[:_SHOWN], "..."]), job])
-            raise Conflict(
-                f"job {job} needs job {needed}, which is {state}: 'queuectl retry {ids} --with-dependents' puts them back"
-            )
+            way = self.way_back(unmet[0]["job_seq"], job)
+            raise Conflict(f"job {job} needs job {needed}, which is {state}: '{way}' puts them back")
         dependents = self._run("dependents_of", seqs=as_json(list(seqs))).fetchall()
         self._recount({*seqs, *(row["job_seq"] for row in dependents)})
+
+    def way_back(self, seq: int, job_id: str) -> str:
+        """The command that puts an ended job back, with what it needs and what was cancelled because of it."""
+        roots = [row["id"] for row in self._run("to_retry_first", seqs=as_json([seq]), most=_SHOWN + 1)]
+        first = roots if len(roots) <= _SHOWN else [*roots[:_SHOWN], "..."]
+        with_others = bool(roots) or self._run("has_doomed", seq=seq).fetchone()[0]
+        return " ".join(["queuectl retry", *first, job_id, *(["--with-dependents"] if with_others else [])])
 
     def doomed_by(self, seqs: Collection[int]) -> list[str]:
         """The ids of jobs that were cancelled because of some, and may come back with these: of no other need it."""

@@ -604,6 +604,13 @@ class SQLiteStore:
         with self._connections.snapshot():
             return [Needed(*row) for row in self._read("needed_by", {"seq": self._row(job_id)["seq"]})]
 
+    def way_back(self, job_id: str) -> str | None:
+        with self._connections.snapshot() as connection:
+            row = self._row(job_id)
+            if self._read("forsaken", {"ids": as_json([job_id])}):
+                return None
+            return self._following(connection, 0).way_back(row["seq"], job_id)
+
     def restart_back_offs(self, now: int) -> int:
         with self._connections.transaction() as connection:
             return connection.execute(self._sql["restart_back_offs"], {"now": now}).rowcount

@@ -30,8 +30,17 @@ def why(bench: Bench, job_id: str) -> str:
     result = bench.run("why", job_id)
     assert (result.code, result.err) == (0, "")
     told = json.loads(bench.run("why", job_id, "--json").out)
-    assert result.out == f"{told['state']}: {told['why']}\n"
-    return result.out.strip()
+    said = f"{told['state']}: {told['why']}"
+    if told["state"] in ("dead", "cancelled"):
+        assert result.out.startswith(said), "more is for people only"
+    else:
+        assert result.out == f"{said}\n"
+    return said
+
+
+def next_step(bench: Bench, job_id: str) -> str:
+    """What ``why`` adds to the reason."""
+    return bench.run("why", job_id).out.removeprefix(why(bench, job_id)).removesuffix("\n")
 
 
 def test_priority_and_group_are_kept(bench: Bench) -> None:
@@ -200,8 +209,9 @@ def test_why_tells_of_needs_and_of_ends(bench: Bench) -> None:
     good = enqueue(bench, "--max-retries", "0")
     other = enqueue(bench, "--after", good)
     last = enqueue(bench, "--after", other, "--after-any", good)
-    assert why(bench, other) == f"pending: waits for job {good} (pending)"
-    assert why(bench, last) == f"pending: waits for jobs {good} (pending), {other} (pending)"
+    idle = "(pending: no workers run: start them with 'queuectl worker-start')"
+    assert why(bench, other) == f"pending: waits for job {good} {idle}"
+    assert why(bench, last) == f"pending: waits for jobs {good} {idle}, {other} (pending)"
     bench.play("failed", b"", exit_code=1)
     assert why(bench, other) == f"cancelled: needs job {good}, which did not complete"
     assert why(bench, good).endswith(f"after 1 of at most 1 attempts: see 'queuectl logs {good}'")
@@ -210,6 +220,52 @@ def test_why_tells_of_needs_and_of_ends(bench: Bench) -> None:
     assert bench.run("dlq", "retry", good, "--with-dependents").err == "queuectl: 3 jobs put back\n"
     bench.play("succeeded", b"")
     assert why(bench, good) == "completed: its attempt 2 succeeded"
+
+
+def test_why_follows_a_chain_to_its_root(bench: Bench) -> None:
+    root = enqueue(bench, "--group", "g")
+    middle = enqueue(bench, "--after", root)
+    other = enqueue(bench)
+    end = enqueue(bench, "--after", middle, "--after", other)
+    bench.run("pause", "g")
+    paused = "(pending: its group g is paused until 'queuectl resume g')"
+    assert why(bench, middle) == f"pending: waits for job {root} {paused}"
+    assert why(bench, end).startswith(
+        f"pending: waits for jobs {middle} (pending), {other} (pending), in the end for job {root} {paused}"
+    )
+    bench.run("hold", other)
+    held = f"(pending: held until 'queuectl release {other}')"
+    assert why(bench, end) == f"pending: waits for jobs {middle} (pending), {other} {held}"
+    bench.run("cancel", other)
+    bench.run("resume", "g")
+    bench.claim()
+    edited = enqueue(bench, "--after", middle)
+    assert why(bench, edited).startswith(
+        f"pending: waits for job {middle} (pending), in the end for job {root} (processing: "
+    )
+    assert why(bench, middle) == f"pending: waits for job {root} (processing)"
+
+
+def test_why_says_how_an_ended_job_is_put_back(bench: Bench) -> None:
+    alone = bench.ended("failed", exit_code=1)
+    assert next_step(bench, alone) == f"; 'queuectl retry {alone}' puts it back"
+    bad = enqueue(bench, "--max-retries", "0")
+    needing = enqueue(bench, "--after", bad)
+    assert bench.play("failed", exit_code=1) == bad
+    assert next_step(bench, bad) == f"; 'queuectl retry {bad} --with-dependents' puts it back"
+    way = f"queuectl retry {bad} {needing} --with-dependents"
+    assert next_step(bench, needing) == f"; '{way}' puts it back"
+    ended = [line for line in bench.run("show", needing).lines if line.startswith("ended ")]
+    assert len(ended) == 1
+    assert ended[0].endswith(" ago)")
+    assert bench.run(*way.split()[1:]).err == "queuectl: 2 jobs put back\n"
+    assert "ended " not in bench.run("show", needing).out
+    assert bench.play("failed", exit_code=1) == bad
+    assert bench.run("prune", "--state", "dead", "--older-than", "0").code == 0
+    assert next_step(bench, needing) == "", "nothing can"
+    first = enqueue(bench, "--unique", "k")
+    enqueue(bench, "--unique", "k", "--if-exists", "replace")
+    assert next_step(bench, first) == "", "another took its place"
 
 
 def test_edit_changes_what_is_named_and_nothing_else(bench: Bench) -> None:

@@ -94,6 +94,7 @@ INDEXES = {
     "unmet_needs": BY_NUMBER,
     "needed_by": BY_NUMBER,
     "to_retry_first": BY_NUMBER,
+    "has_doomed": BY_NUMBER,
     "doomed_by": BY_NUMBER,
     "list_by_batch": ["jobs_by_batch"],
     "ids_in_batch": ["jobs_by_batch"],

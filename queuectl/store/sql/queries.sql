@@ -440,6 +440,12 @@ WHERE doomed <> 1 OR NOT EXISTS (
     WHERE job_seq = unmet.seq AND NOT however AND +needed.state IN ('dead', 'cancelled'))
 ORDER BY seq LIMIT :most;
 
+-- name: has_doomed
+-- Whether a job was cancelled because of one (by seq).
+SELECT EXISTS (
+    SELECT 1 FROM dependencies CROSS JOIN jobs ON jobs.seq = job_seq
+    WHERE needs = :seq AND doomed = 1 AND +state = 'cancelled');
+
 -- name: doomed_by
 -- The jobs that were cancelled because of some (by seq), level by level.
 WITH RECURSIVE doomed_by (seq) AS (
