@@ -9,7 +9,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
@@ -210,6 +210,7 @@ class Overview(NamedTuple):
     oldest_waiting: Job | None
     next_scheduled: Job | None
     next_slot: Slot | None
+    paused_groups: Sequence[str]
 
 
 class Glance(NamedTuple):

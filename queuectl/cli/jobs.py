@@ -112,7 +112,7 @@ def cmd_show(app: App, job_id: str) -> None:
         more = {"after": after, "after_any": after_any}
         output.emit_json({**job.as_dict(), **more, "attempt_history": [attempt.as_dict() for attempt in attempts]})
         return
-    output.emit_fields(_details(queue, job, needs))
+    output.emit_fields(_details(queue, job, needs, len(attempts)))
     if attempts:
         output.emit("\n")
         output.emit_table(_ATTEMPTS, [_attempt_row(attempt) for attempt in attempts])
@@ -121,9 +121,10 @@ def cmd_show(app: App, job_id: str) -> None:
             output.emit(output.escape(f"attempt {attempt.number} left running: {', '.join(attempt.leftover)}") + "\n")
 
 
-def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str, str]]:
+def _details(queue: Queue, job: Job, needs: Sequence[Needed], starts: int) -> list[tuple[str, str]]:
     now = clock.SYSTEM_CLOCK.now()
     log = queue.home.log(job.id)
+    in_all = f" ({starts} in all)" if starts != job.attempts else ""
     fields: list[tuple[str, str | None]] = [
         ("id", job.id),
         ("state", _state(queue, job)),
@@ -135,7 +136,7 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed]) -> list[tuple[str,
         ("unique key", job.unique),
         ("after", ", ".join(f"{each.id} ({each.state})" for each in needs if not each.however)),
         ("after any end", ", ".join(f"{each.id} ({each.state})" for each in needs if each.however)),
-        ("attempts", f"{job.attempts} of at most {job.max_retries + 1}"),
+        ("attempts", f"{job.attempts} of at most {job.max_retries + 1}{in_all}"),
         ("batch", job.batch),
         ("retry on", _codes(job.retry_on)),
         ("no retry on", _codes(job.no_retry_on)),

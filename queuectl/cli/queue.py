@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -68,6 +68,7 @@ def cmd_status(app: App) -> None:
                 "jobs": dict(overview.counts),
                 "workers": _workers_in_short(workers),
                 "paused": paused,
+                "paused_groups": list(overview.paused_groups),
                 "oldest_waiting": overview.oldest_waiting and overview.oldest_waiting.as_dict(),
                 "next_scheduled": overview.next_scheduled and overview.next_scheduled.as_dict(),
                 "next_slot": overview.next_slot and overview.next_slot.as_dict(),
@@ -82,6 +83,7 @@ def cmd_status(app: App) -> None:
             ("jobs", ", ".join(f"{overview.counts[state]} {state}" for state in STATES)),
             ("workers", _workers_in_words(workers, overview, _stranded(queue, workers, overview))),
             *([("paused", "nothing starts: 'queuectl resume' lets jobs start again")] if paused else []),
+            *([("paused groups", _paused_groups(overview.paused_groups))] if overview.paused_groups else []),
             *([("oldest waiting", _job_in_short(overview.oldest_waiting, now))] if overview.oldest_waiting else []),
             *([("next scheduled", _job_in_short(overview.next_scheduled, now))] if overview.next_scheduled else []),
             *([("next slot", _slot_in_short(overview.next_slot, now))] if overview.next_slot else []),
@@ -90,6 +92,10 @@ def cmd_status(app: App) -> None:
         ],
         cut=("oldest waiting", "next scheduled"),
     )
+
+
+def _paused_groups(names: Sequence[str]) -> str:
+    return f"{', '.join(names)}: 'queuectl resume {' '.join(names)}' lets jobs start again"
 
 
 def _workers_in_short(status: Mapping[str, Any]) -> dict[str, Any]:

@@ -286,11 +286,13 @@ class SQLiteStore:
             oldest = connection.execute(self._sql["oldest_waiting"], {"now": now}).fetchone()
             upcoming = connection.execute(self._sql["next_scheduled"], {"now": now}).fetchone()
             slot = connection.execute(self._sql["next_slot"]).fetchone()
+            paused = [row["name"] for row in connection.execute(self._sql["paused_groups"])]
         return Overview(
             counts,
             job_from(oldest) if oldest else None,
             job_from(upcoming) if upcoming else None,
             slot_from(slot) if slot else None,
+            [name for name in paused if name != WHOLE_QUEUE],
         )
 
     def glance(self, now: int, most: int, *, count: bool = True) -> Glance:

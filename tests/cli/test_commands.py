@@ -145,6 +145,15 @@ def test_show_of_a_job_that_runs_again_does_not_tell_what_came_before(bench: Ben
         assert field(bench.run("show", "1").out, "state") == "processing"
 
 
+def test_show_tells_of_attempts_before_a_retry(bench: Bench) -> None:
+    job_id = bench.ended("failed", exit_code=1)
+    assert field(bench.run("show", job_id).out, "attempts") == "1 of at most 1"
+    bench.run("retry", job_id)
+    assert field(bench.run("show", job_id).out, "attempts") == "0 of at most 1 (1 in all)"
+    bench.play("failed", exit_code=1)
+    assert field(bench.run("show", job_id).out, "attempts") == "1 of at most 1 (2 in all)"
+
+
 @pytest.mark.parametrize(
     ("setting", "own", "shown"),
     [

@@ -188,10 +188,24 @@ def test_a_pause_of_the_whole_queue_is_told_wherever_one_looks(bench: Bench) -> 
     assert (paused["paused"], [group["paused"] for group in paused["groups"]]) == (True, [True])
     assert "paused   nothing starts: 'queuectl resume' lets jobs start again" in bench.run("status").lines
     assert printed(bench, "status")["paused"] is True
+    assert printed(bench, "status")["paused_groups"] == []
     assert [group["paused"] for group in printed(bench, "group", "list")] == [True]
     assert printed(bench, "group", "set", "g", "--limit", "1")["paused"] is True
     assert printed(bench, "resume")["paused"] is False
     assert [group["paused"] for group in printed(bench, "group", "list")] == [False, False]
+
+
+def test_status_tells_which_groups_are_paused(bench: Bench) -> None:
+    for name in ("zip", "gpu", "open"):
+        enqueue(bench, "--group", name)
+    bench.run("pause", "zip", "gpu")
+    line = "paused groups   gpu, zip: 'queuectl resume gpu zip' lets jobs start again"
+    assert line in bench.run("status").lines
+    bench.run("pause")
+    told = printed(bench, "status")
+    assert (told["paused"], told["paused_groups"]) == (True, ["gpu", "zip"])
+    bench.run("resume")
+    assert "paused" not in bench.run("status").out
 
 
 def test_hold_and_release(bench: Bench) -> None:

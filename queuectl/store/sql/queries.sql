@@ -285,7 +285,7 @@ INSERT INTO groups (name, paused) VALUES (:group, :paused)
 ON CONFLICT (name) DO UPDATE SET paused = excluded.paused;
 
 -- name: paused_groups
-SELECT name FROM groups WHERE paused;
+SELECT name FROM groups WHERE paused ORDER BY name;
 
 -- name: limited_groups
 SELECT name FROM groups WHERE max_running IS NOT NULL ORDER BY name;
