@@ -11,6 +11,7 @@ from queuectl.cli import output
 from queuectl.cli.base import App, Group, command, pass_app
 from queuectl.cli.jobs import count
 from queuectl.cli.output import Column
+from queuectl.cli.summary import QUEUE_IS_PAUSED, pause_of_groups
 from queuectl.model import GroupState
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ def group_list(app: App) -> None:
     ]
     output.emit_table(_TABLE, rows)
     if paused:
-        output.note("the whole queue is paused: 'queuectl resume' lets jobs start again")
+        output.note(QUEUE_IS_PAUSED)
 
 
 def _groups(queue: Queue, paused: bool) -> list[GroupState]:
@@ -121,8 +122,8 @@ def cmd_pause(app: App, groups: Sequence[str]) -> None:
     if app.json:
         _print_pauses(queue)
         return
-    what = f"{', '.join(dict.fromkeys(groups))}" if groups else "the queue"
-    output.note(f"{what} paused: 'queuectl resume{''.join(f' {each}' for each in dict.fromkeys(groups))}' goes on")
+    names = list(dict.fromkeys(groups))
+    output.note(pause_of_groups(names) if names else QUEUE_IS_PAUSED)
 
 
 @command("resume", examples=("queuectl resume", "queuectl resume default"))

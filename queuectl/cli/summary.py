@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
@@ -14,6 +15,14 @@ if TYPE_CHECKING:
 
 PUT_RIGHT = "run 'queuectl worker-start', which puts it right"
 """What helps where a supervisor and its workers died at one stroke."""
+
+QUEUE_IS_PAUSED = "the whole queue is paused: 'queuectl resume' lets jobs start again"
+
+
+def pause_of_groups(names: Sequence[str]) -> str:
+    """That some groups are paused, and what lets their jobs start again."""
+    what = f"group {names[0]} is" if len(names) == 1 else f"groups {', '.join(names)} are"
+    return f"{what} paused: 'queuectl resume {' '.join(names)}' lets jobs start again"
 
 
 def when(job: Job, now: int) -> str:

@@ -13,7 +13,7 @@ from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.errors import WaitTimeout
-from queuectl.model import CANCELLED, COMPLETED, FAILED, SIGNALED, TIMED_OUT, Job
+from queuectl.model import CANCELLED, COMPLETED, FAILED, PENDING, SIGNALED, TIMED_OUT, Job
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -62,11 +62,11 @@ def wait_for(queue: Queue, ids: Sequence[str] | None, timeout: float | None, *, 
     Raises :class:`~queuectl.errors.WaitTimeout` after ``timeout`` seconds.
     """
     deadline = None if timeout is None else time.monotonic() + timeout
+    single = list(dict.fromkeys(ids or ()))
     watch = queue.watch(ids, batch=batch)
     try:
         # Of a batch, those that ended before the wait began are shown, too.
         block(queue, watch, ids if batch is None else (), deadline)
-        single = list(dict.fromkeys(ids or ()))
         if len(single) != 1:
             return _code_of_several(watch, ids, batch)
         job = queue.get(single[0])
@@ -75,7 +75,10 @@ def wait_for(queue: Queue, ids: Sequence[str] | None, timeout: float | None, *, 
             block(queue, watch, ids, deadline)
             job = queue.get(single[0])
     except WaitTimeout as error:
-        raise WaitTimeout(f"not all had ended after {clock.human(timeout or 0)}; they go on") from error
+        after = clock.human(timeout or 0).replace(".0s", "s")
+        if len(single) == 1:
+            raise WaitTimeout(f"job {single[0]} had not ended after {after}; it goes on") from error
+        raise WaitTimeout(f"not all had ended after {after}; they go on") from error
     except KeyboardInterrupt:
         output.note("interrupted; the jobs go on")
         raise
@@ -127,7 +130,7 @@ def block(queue: Queue, watch: Watch, ids: Collection[str] | None, deadline: flo
             left = 1.0 if deadline is None else deadline - time.monotonic()
             if left <= 0:
                 raise WaitTimeout("time is up")
-            hint.give_in_time()
+            hint.give_in_time(watch.counts[PENDING] > 0, ids is None)
             watch.pause(left)
             watch.look()
             display.show(watch.counts)
@@ -140,8 +143,8 @@ class Hint:
         self._queue = queue
         self._due: float | None = time.monotonic() + (0 if output.stderr_on_terminal() else _HINT_AFTER)
 
-    def give_in_time(self) -> None:
-        """Say it when it is time to, and true."""
+    def give_in_time(self, is_any_waiting: bool = False, of_all: bool = False) -> None:
+        """Say it when it is time to, and true: of a pause where jobs wait that it may concern, of groups where all do."""
         if self._due is None or time.monotonic() < self._due:
             return
         self._due = None
@@ -149,6 +152,18 @@ class Hint:
 
         if not control.is_running(self._queue.home):
             output.note("no workers are running: start them with 'queuectl worker-start'")
+        elif is_any_waiting:
+            self._tell_of_a_pause(of_all)
+
+    def _tell_of_a_pause(self, of_all: bool) -> None:
+        from queuectl.cli.summary import QUEUE_IS_PAUSED, pause_of_groups
+
+        if self._queue.paused:
+            output.note(QUEUE_IS_PAUSED)
+        elif of_all:
+            paused = [each.name for each in self._queue.groups() if each.paused and each.pending]
+            if paused:
+                output.note(pause_of_groups(paused))
 
 
 class _Display(Protocol):

@@ -396,6 +396,15 @@ def test_logs_read_nothing_else_in_place_of_a_log(bench: Bench, kind: str) -> No
     assert "cannot read the log" in result.err
 
 
+def test_a_wait_that_gives_up_says_whom_for(bench: Bench) -> None:
+    bench.queue.enqueue_many([{"command": "true", "id": each, "batch": "b"} for each in "xy"])
+    one = bench.run("wait", "x", "x", "--timeout", "0.01")
+    assert (one.code, one.err) == (124, "queuectl: error: job x had not ended after 0s; it goes on\n")
+    for words in ((), ("x", "y"), ("--batch", "b")):
+        several = bench.run("wait", *words, "--timeout", "0")
+        assert (several.code, several.err) == (124, "queuectl: error: not all had ended after 0s; they go on\n")
+
+
 def test_worker_commands_when_none_run(bench: Bench) -> None:
     result = bench.run("worker-stop")
     assert (result.code, result.out, "no workers are running" in result.err) == (0, "", True)

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from program import Bench
 
+from queuectl.cli.summary import QUEUE_IS_PAUSED
+
 
 def enqueue(bench: Bench, *words: str) -> str:
     result = bench.run("enqueue", "--command", "true", *words)
@@ -127,9 +129,9 @@ def test_groups(bench: Bench) -> None:
 
 def test_pause_and_resume(bench: Bench) -> None:
     job_id = enqueue(bench, "--group", "g")
-    assert bench.run("pause", "g").err == "queuectl: g paused: 'queuectl resume g' goes on\n"
+    assert bench.run("pause", "g").err == "queuectl: group g is paused: 'queuectl resume g' lets jobs start again\n"
     assert why(bench, job_id) == "pending: its group g is paused until 'queuectl resume g'"
-    assert bench.run("pause").err == "queuectl: the queue paused: 'queuectl resume' goes on\n"
+    assert bench.run("pause").err == f"queuectl: {QUEUE_IS_PAUSED}\n"
     assert why(bench, job_id) == "pending: the whole queue is paused until 'queuectl resume'"
     assert bench.run("resume", "g").err.splitlines() == [
         "queuectl: g resumed",
@@ -137,6 +139,9 @@ def test_pause_and_resume(bench: Bench) -> None:
     ]
     assert bench.run("resume").err == "queuectl: all resumed\n"
     assert why(bench, job_id) == "pending: no workers run: start them with 'queuectl worker-start'"
+    bench.run("group", "set", "h", "--limit", "1")
+    said = "queuectl: groups g, h are paused: 'queuectl resume g h' lets jobs start again\n"
+    assert bench.run("pause", "g", "h", "g").err == said
     refused(bench, 3, "no group nobody", "pause", "nobody")
 
 

@@ -8,7 +8,7 @@ import pytest
 from farm import Farm, eventually
 from lifecycle.test_containment import kill_all
 
-from queuectl.cli.summary import PUT_RIGHT
+from queuectl.cli.summary import PUT_RIGHT, QUEUE_IS_PAUSED, pause_of_groups
 
 ID = "left"
 
@@ -62,6 +62,20 @@ def test_whoever_follows_its_log_is_told(left: Farm) -> None:
     left.run("cancel", ID)
     left.start(1)
     assert following.wait().returncode == 0
+
+
+def test_who_waits_in_vain_is_told_of_a_pause(farm: Farm) -> None:
+    farm.start(1)
+    farm.queue.set_group("other", 1)
+    for groups, said in ((("g", "other"), pause_of_groups(["g"])), ((), QUEUE_IS_PAUSED)):
+        farm.queue.enqueue("true", group="g", delay=3600)
+        farm.queue.pause(*groups)
+        waiting = farm.launch("wait")
+        eventually(waiting.errors, "a hint")
+        assert waiting.errors() == f"queuectl: {said}\n"
+        farm.queue.resume()
+        farm.queue.cancel(*(job.id for job in farm.queue.jobs("pending")))
+        assert waiting.wait().returncode == 1
 
 
 def test_nothing_of_it_is_said_while_workers_run(farm: Farm) -> None:
