@@ -9,7 +9,7 @@ import click
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, Group, pass_app
-from queuectl.cli.jobs import hold_option, print_jobs, put_back, report, with_dependents_option
+from queuectl.cli.jobs import hold_option, print_jobs, report_put_back, with_dependents_option
 from queuectl.cli.output import Column
 from queuectl.cli.summary import when
 from queuectl.model import DEAD
@@ -70,4 +70,4 @@ def dlq_retry(app: App, ids: Sequence[str], all_of_them: bool, with_dependents: 
         raise click.UsageError("give the ids of dead jobs, or --all")
     queue = app.existing_queue()
     revived = queue.retry_dead(*ids, with_dependents=with_dependents, hold=hold)
-    report(app, [queue.get(job_id) for job_id in revived], put_back(hold))
+    report_put_back(app, [queue.get(job_id) for job_id in revived])

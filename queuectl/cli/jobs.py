@@ -252,12 +252,14 @@ def cmd_retry(app: App, ids: Sequence[str], batch: str | None, with_dependents: 
         ids = queue.retry_batch(batch, with_dependents=with_dependents, hold=hold)
     else:
         ids = _retry(queue, ids, with_dependents, hold)
-    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], put_back(hold))
+    report_put_back(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)])
 
 
-def put_back(hold: bool) -> str:
-    """What was done to jobs that wait again."""
-    return "put back, held until 'queuectl release'" if hold else "put back"
+def report_put_back(app: App, jobs: Sequence[Job]) -> None:
+    """Tell of jobs that wait again, and how many of them are held."""
+    held = sum(job.held for job in jobs)
+    some = f"{held} of them " if held < len(jobs) else ""
+    report(app, jobs, f"put back, {some}held until 'queuectl release'" if held else "put back")
 
 
 def _retry(queue: Queue, ids: Sequence[str], with_dependents: bool, hold: bool) -> list[str]:

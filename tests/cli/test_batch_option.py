@@ -31,6 +31,9 @@ def test_the_dependents_of_a_batch_come_back_with_it(bench: Bench) -> None:
     bench.play("failed", exit_code=1)
     assert state(bench, "sum", "report") == ["pending", "pending"]
     bench.run("cancel", "sum")
+    held = bench.run("retry", "sum", "--with-dependents", "--hold")
+    assert held.err == "queuectl: 2 jobs put back, 1 of them held until 'queuectl release'\n"
+    bench.run("cancel", "sum")
     assert bench.queue.retry("sum", with_dependents=True) == ["sum", "report"]
 
 
