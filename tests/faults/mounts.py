@@ -23,15 +23,15 @@ class SmallDisk:
         self._ballast = path / "ballast"
 
     def fill(self) -> None:
-        """Take every block that is free."""
+        """Take every block that is free. Somebody who ends may give some back a moment later: do it again."""
         with self._ballast.open("ab", buffering=0) as ballast, contextlib.suppress(OSError):
             while True:
                 ballast.write(bytes(_PAGE))
 
     def use_up_names(self) -> None:
-        """Leave no room for one more file; blocks are free."""
+        """Leave no room for one more file; blocks are free. It may have to be done again, as ``fill``."""
         folder = self.path / "names"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         with contextlib.suppress(OSError):
             for number in itertools.count():
                 (folder / str(number)).touch()
