@@ -11,7 +11,7 @@ from ground import Answer, Ground
 MODES = {"process": ("process",), "thread": ("thread",), "both": ("process", "thread")}
 WORKERS = 3
 
-_STOP_PATIENCE = 30.0
+_STOP_PATIENCE = 12.0
 """Seconds that a stop may take beyond its time-out and grace: a locked database, and two busy cores."""
 _KILL_GRACE = 0.5
 _STOP_TIMEOUT = 2.0

@@ -304,7 +304,7 @@ def test_mistake_is_told_in_one_line_and_changes_nothing(
     check(shared_queue, mistake, lambda: call(*map(os.fsdecode, mistake.args), stdin=mistake.stdin))
 
 
-@pytest.mark.parametrize("name", list(TABLE)[::15])
+@pytest.mark.parametrize("name", list(TABLE)[::9])
 def test_mistake_is_told_by_the_real_program_too(shared_queue: Path, name: str) -> None:
     mistake = TABLE[name]
     check(shared_queue, mistake, lambda: execute(shared_queue, *mistake.args, input=mistake.stdin))

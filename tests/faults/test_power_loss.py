@@ -15,7 +15,7 @@ from faults.power import FRAME, HEADER, Disk, Load, State, state_of
 from queuectl import Queue
 
 SEED = 20_260_401
-CUTS = 20
+CUTS = 30
 """At the borders of so many frames of each disk, and at so many bytes of any kind."""
 
 
@@ -87,7 +87,7 @@ def cuts_of(disk: Disk, dice: random.Random) -> list[int]:
 def test_the_log_cut_anywhere(load: Load, make: Callable[[Load], Disk], tmp_path: Path) -> None:
     disk = make(load)
     cuts = cuts_of(disk, random.Random(SEED))
-    assert len(cuts) > 70
+    assert len(cuts) > 100
     for cut in cuts:
         home = tmp_path / "cut"
         assert opened(disk.put(home, disk.log[:cut])) == disk.confirmed(cut), f"cut at {cut} of {disk.end}"

@@ -307,5 +307,5 @@ class StoreMachine(RuleBasedStateMachine):
 TestStore = StoreMachine.TestCase
 # To find the shortest way to a failure may take minutes: add Phase.shrink for that.
 TestStore.settings = settings(
-    max_examples=70, stateful_step_count=40, deadline=None, database=None, phases=[Phase.generate]
+    max_examples=100, stateful_step_count=40, deadline=None, database=None, phases=[Phase.generate]
 )
