@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
-from queuectl import files, pidfile, slot
+from queuectl import files, memory, pidfile, slot
 from queuectl.cgroup import WorkerGroups
 from queuectl.errors import QueueError
 from queuectl.home import Home
@@ -74,6 +74,7 @@ def _live(main: Callable[[], None], title: str, keep_open: Collection[int]) -> N
         close_descriptors({0, 1, 2, *keep_open, *log_descriptors()})
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         set_title(title)
+        memory.keep_freed()
         main()
         status = 0
     except (QueueError, OSError, MemoryError) as error:
