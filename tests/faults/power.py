@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import contextlib
 import random
 import sqlite3
@@ -138,3 +139,8 @@ def written(log: bytes) -> int:
     while len(log) >= end + FRAME and log[end + 8 : end + 16] == salts:
         end += FRAME
     return end
+
+
+def agreed(one: bytes, other: bytes) -> int:
+    """How many bytes they begin with alike."""
+    return bisect.bisect(range(min(len(one), len(other))), 0, key=lambda at: one[: at + 1] != other[: at + 1])

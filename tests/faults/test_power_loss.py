@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from farm import PATIENCE, Farm, assert_books_balance
-from faults.power import FRAME, HEADER, Disk, Load, State, state_of
+from faults.power import FRAME, HEADER, Disk, Load, State, agreed, state_of
 
 from queuectl import Queue
 
@@ -125,9 +125,11 @@ def test_a_log_that_is_spoilt_from_somewhere_on(
         log = bytearray(disk.log)
         at = dice.randrange(max(HEADER, disk.begin), disk.end - 512)
         spoil(log, at, dice)
-        whole = next((i for i, (old, new) in enumerate(zip(disk.log, log, strict=False)) if old != new), len(disk.log))
+        spoilt = bytes(log)
         home = tmp_path / str(number)
-        assert opened(disk.put(home, bytes(log))) == disk.confirmed(whole), f"spoilt at {at} of {disk.end}"
+        assert opened(disk.put(home, spoilt)) == disk.confirmed(agreed(disk.log, spoilt)), (
+            f"spoilt at {at} of {disk.end}"
+        )
         shutil.rmtree(home)
 
 
