@@ -20,7 +20,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[Farm]:
     """A queue of the user who runs the tests."""
-    farm = Farm(tmp_path)
+    farm = Farm(tmp_path, copied=True)
     yield farm
     farm.clean_up()
 
@@ -41,7 +41,7 @@ def plain_farm() -> Iterator[Farm]:
     home.mkdir()
     if IS_ROOT:
         os.chown(home, NOBODY, NOBODY)
-    farm = Farm(home, unprivileged=IS_ROOT)
+    farm = Farm(home, unprivileged=IS_ROOT, copied=True)
     yield farm
     farm.clean_up()
     shutil.rmtree(directory)

@@ -14,7 +14,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from forked import Command
+import homes
+from forked import Command, be_ready
 
 from queuectl import Queue, cgroup, control, pidfile, processes
 
@@ -37,17 +38,22 @@ def eventually(condition: Callable[[], Any], what: str = "", patience: float = P
 class Farm:
     """A queue in a directory of its own, its workers, and a token by which its jobs' processes are known.
 
-    Its commands are forked from a server; ``unprivileged`` ones have no rights at all.
+    Its commands are forked from a server; ``unprivileged`` ones have no rights at all. The queue is made by such a
+    command, or is a copy of one that was made elsewhere (``copied``).
     """
 
-    def __init__(self, directory: Path, unprivileged: bool = False) -> None:
+    def __init__(self, directory: Path, unprivileged: bool = False, *, copied: bool = False) -> None:
         self.directory = directory
         self.unprivileged = unprivileged
         self.token = f"7{uuid.uuid4().int % 10**8:08d}.25"
         """A number of seconds that nothing else on the machine sleeps for."""
         self._foreground: list[subprocess.Popen[bytes]] = []
         self._launched: list[Command] = []
-        self.run("init")
+        be_ready()
+        if copied:
+            homes.copy(directory, NOBODY if unprivileged else None)
+        else:
+            self.run("init")
         self.queue = Queue(directory / "queuectl.db")
         self.home = self.queue.home
 

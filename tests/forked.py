@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
@@ -22,6 +23,11 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _COMMANDS = ("dlq", "enqueue", "jobs", "logs", "queue", "waiting", "workers")
 _OTHERS = ("filelock", "queuectl.api", "queuectl.launch", "queuectl.shutdown", "setproctitle")
 _CONTEXT.set_forkserver_preload([*_OTHERS, *(f"queuectl.cli.{name}" for name in _COMMANDS)])
+
+
+def be_ready() -> None:
+    """Start the server, unless it runs. All commands inherit what it is started under, and not what a test changes."""
+    forkserver.ensure_running()
 
 
 def with_variables(variables: Mapping[str, str]) -> Callable[[], None]:

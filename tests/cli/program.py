@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import homes
 from farm import IS_ROOT, as_nobody
 
 from queuectl import Queue, cli
@@ -71,7 +72,7 @@ class Bench:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.queue = Queue.init()
+        self.queue = Queue(homes.copy(directory))
         self.store = SQLiteStore(self.queue.home.database, 5)
 
     def run(self, *args: Any, stdin: bytes = b"") -> Result:

@@ -17,9 +17,9 @@ _LAUNCHER = str(Path(__file__).with_name("alter.py"))
 class AlteredFarm(Farm):
     """What is run after ``alter`` runs with its changes (see ``alter.py``)."""
 
-    def __init__(self, directory: Path, unprivileged: bool = False) -> None:
+    def __init__(self, directory: Path, unprivileged: bool = False, *, copied: bool = False) -> None:
         self._changes: dict[str, Any] = {}
-        super().__init__(directory, unprivileged)
+        super().__init__(directory, unprivileged, copied=copied)
 
     def alter(self, **changes: Any) -> None:
         """Change functions and values from now on, instead of what was changed before; ``__`` stands for a dot."""

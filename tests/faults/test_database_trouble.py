@@ -31,7 +31,7 @@ def farm(tmp_path: Path) -> Iterator[AlteredFarm]:
     """A farm whose workers wait for a locked database no longer than they wait between two tries."""
     home = tmp_path / "home"
     home.mkdir()
-    farm = AlteredFarm(home)
+    farm = AlteredFarm(home, copied=True)
     farm.alter(queuectl__host__STORE_PATIENCE=0.2)
     farm.queue.change_setting("backoff_base", 0)
     yield farm

@@ -18,7 +18,7 @@ from queuectl import cli, control, pidfile
 
 @pytest.fixture
 def farm(tmp_path: Path) -> Iterator[AlteredFarm]:
-    farm = AlteredFarm(tmp_path)
+    farm = AlteredFarm(tmp_path, copied=True)
     yield farm
     farm.alter()
     farm.clean_up()

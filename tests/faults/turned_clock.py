@@ -36,7 +36,7 @@ class TurnedFarm(Farm):
 
     def __init__(self, directory: Path, clock: TurnedClock) -> None:
         self._clock = clock
-        super().__init__(directory)
+        super().__init__(directory, copied=True)
         self.queue = Queue(self.home.database, clock=clock)
 
     def prepare(self) -> Callable[[], None]:

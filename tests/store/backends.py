@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
-from queuectl import Queue
+import homes
+
 from queuectl.clock import SECOND, timestamp
 from queuectl.model import Claim, NewJob, Outcome
 from queuectl.retry import judge
@@ -25,9 +26,7 @@ class Backend(Protocol):
 
 class SQLiteBackend:
     def __init__(self, directory: Path) -> None:
-        queue = Queue.init(directory / "queuectl.db")
-        self.path = queue.home.database
-        queue.close()
+        self.path = str(homes.copy(directory))
 
     def open(self) -> Store:
         return SQLiteStore(self.path, 30)
