@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 import shutil
 import tempfile
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from store.backends import BACKENDS, T0, job, micros
+from store.backends import BACKENDS, T0, job, memory, micros
 
 from queuectl import Conflict, NoSuchJob
 from queuectl.clock import SECOND, iso
@@ -125,9 +124,7 @@ class StoreMachine(RuleBasedStateMachine):
 
     @initialize()
     def begin(self) -> None:
-        # SQLite syncs to disk at every commit: in memory that costs nothing.
-        memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-        self.directory = tempfile.mkdtemp(prefix="queuectl-machine-", dir=memory)
+        self.directory = tempfile.mkdtemp(prefix="queuectl-machine-", dir=memory())
         backend = self.make_backend(Path(self.directory) / "home")
         self.stores = itertools.cycle([backend.open(), backend.open()])
         self.model = Model()
