@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 import sqlite3
@@ -19,12 +20,20 @@ CUTS = 30
 """At the borders of so many frames of each disk, and at so many bytes of any kind."""
 
 
+@contextlib.contextmanager
+def loaded(home: Path) -> Iterator[Load]:
+    load = Load(Queue.init(home / "queuectl.db"), random.Random(SEED))
+    try:
+        load.note()
+        yield load
+    finally:
+        load.close()
+
+
 @pytest.fixture
 def load(tmp_path: Path) -> Iterator[Load]:
-    load = Load(Queue.init(tmp_path / "source" / "queuectl.db"), random.Random(SEED))
-    load.note()
-    yield load
-    load.close()
+    with loaded(tmp_path / "source") as load:
+        yield load
 
 
 def never_checkpointed(load: Load) -> Disk:
@@ -83,9 +92,15 @@ def cuts_of(disk: Disk, dice: random.Random) -> list[int]:
     return sorted({cut for cut in (0, 1, *borders, *anywhere, disk.end) if disk.begin <= cut <= disk.end})
 
 
-@pytest.mark.parametrize("make", DISKS)
-def test_the_log_cut_anywhere(load: Load, make: Callable[[Load], Disk], tmp_path: Path) -> None:
-    disk = make(load)
+@pytest.fixture(scope="module", params=DISKS)
+def disk(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Disk:
+    """By the same dice for all: what becomes of it, becomes of copies."""
+    with loaded(tmp_path_factory.mktemp("source")) as load:
+        make: Callable[[Load], Disk] = request.param
+        return make(load)
+
+
+def test_the_log_cut_anywhere(disk: Disk, tmp_path: Path) -> None:
     cuts = cuts_of(disk, random.Random(SEED))
     assert len(cuts) > 100
     for cut in cuts:
@@ -114,12 +129,10 @@ def flipped(log: bytearray, at: int, dice: random.Random) -> None:
     log[at] ^= 1 << dice.randrange(8)
 
 
-@pytest.mark.parametrize("make", DISKS)
 @pytest.mark.parametrize("spoil", [zeros, garbage, torn, flipped])
 def test_a_log_that_is_spoilt_from_somewhere_on(
-    load: Load, make: Callable[[Load], Disk], spoil: Callable[[bytearray, int, random.Random], None], tmp_path: Path
+    disk: Disk, spoil: Callable[[bytearray, int, random.Random], None], tmp_path: Path
 ) -> None:
-    disk = make(load)
     dice = random.Random(SEED)
     for number in range(12):
         log = bytearray(disk.log)
