@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 from pathlib import Path
 from random import Random
@@ -314,10 +315,12 @@ class Life:
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_happens_no_limit_is_exceeded_and_nobody_is_forgotten(store: Store, seed: int) -> None:
+    assert isinstance(store, SQLiteStore)
     life = Life(store, Random(seed))
-    for _ in range(220):
-        life.step()
-        check(store)
+    with contextlib.closing(sqlite3.connect(store.path)) as connection:
+        for _ in range(220):
+            life.step()
+            check(store, connection)
     now = life.now
     groups = life.groups
     store.resume([], now)
@@ -337,16 +340,13 @@ def test_whatever_happens_no_limit_is_exceeded_and_nobody_is_forgotten(store: St
     assert all(each.ended for each in store.jobs())
 
 
-def check(store: Store) -> None:
+def check(store: SQLiteStore, connection: sqlite3.Connection) -> None:
     """Places are taken by those that run or are next, no more than there are; and no place stays free for nothing."""
-    assert isinstance(store, SQLiteStore)
     assert store.faults() == []
-    connection = sqlite3.connect(store.path)
     limits = dict(connection.execute("SELECT name, places FROM restricted"))
     rows = connection.execute(
         "SELECT id, state, lane, placed, group_name, priority, due, seq, held FROM jobs"
     ).fetchall()
-    connection.close()
     for group in ("default", "g", "h"):
         mine = [row for row in rows if row[4] == group]
         placed = [row for row in mine if row[3]]
