@@ -132,14 +132,10 @@ def test_time_left_is_for_what_waits_and_not_for_later() -> None:
 
 @pytest.mark.parametrize("trouble", [None, "the database is gone"])
 def test_a_board_has_every_size(trouble: str | None) -> None:
+    pictures = a_picture(), a_picture(64, 3, 100), a_picture(0, 0, 0, supervisor=None), a_picture(groups=GROUPS)
     sizes = itertools.product((1, 2, 5, 19, 20, 33, 34, 49, 50, 60, 80, 200), (1, 2, 3, 5, 7, 9, 10, 13, 24, 60))
     for columns, rows in sizes:
-        for picture in (
-            a_picture(),
-            a_picture(64, 3, 100),
-            a_picture(0, 0, 0, supervisor=None),
-            a_picture(groups=GROUPS),
-        ):
+        for picture in pictures:
             lines = drawn(picture, columns, rows, "run-2", trouble)
             assert len(lines) == rows
             assert all(cell_len(line.plain) <= columns for line in lines), (columns, rows)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
+from functools import cache
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -149,17 +150,20 @@ def values(field: str, most: int) -> set[int]:
     return set(range(int(first), int(last) + 1)) if dash else {int(each) for each in field.split(",")}
 
 
+@cache
+def moments(zone: str, begin: datetime, end: datetime) -> list[tuple[datetime, int, int]]:
+    """Every minute from ``begin`` to before ``end``, in UTC, and which minute and hour a clock shows then."""
+    place = ZoneInfo(zone)
+    each = [begin + number * timedelta(minutes=1) for number in range((end - begin) // timedelta(minutes=1))]
+    return [(moment, shown.minute, shown.hour) for moment in each for shown in [moment.astimezone(place)]]
+
+
 def expected(minute: str, hour: str, zone: str, begin: datetime, end: datetime) -> Iterator[datetime]:
     """The slots from ``begin`` to before ``end``, in UTC: every minute is looked at."""
     minutes, hours, place = values(minute, 60), values(hour, 24), ZoneInfo(zone)
     found = set()
     if "*" in minute + hour:
-        moment = begin
-        while moment < end:
-            shown = moment.astimezone(place)
-            if shown.minute in minutes and shown.hour in hours:
-                found.add(moment)
-            moment += timedelta(minutes=1)
+        found.update(moment for moment, m, h in moments(zone, begin, end) if m in minutes and h in hours)
     else:
         wall = begin.replace(tzinfo=None) - timedelta(days=1)
         while wall < end.replace(tzinfo=None) + timedelta(days=1):
