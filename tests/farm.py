@@ -11,8 +11,9 @@ import tempfile
 import time
 import uuid
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import homes
 from forked import Command, be_ready
@@ -21,6 +22,8 @@ from queuectl import Queue, cgroup, control, pidfile, processes
 
 PATIENCE = 30.0
 """Seconds until a condition counts as never coming true. It only decides how long a failure takes."""
+
+_Process = TypeVar("_Process", Command, "subprocess.Popen[bytes]")
 
 IS_ROOT = os.geteuid() == 0
 NOBODY = 65534
@@ -47,7 +50,7 @@ class Farm:
         self.unprivileged = unprivileged
         self.token = f"7{uuid.uuid4().int % 10**8:08d}.25"
         """A number of seconds that nothing else on the machine sleeps for."""
-        self._foreground: list[subprocess.Popen[bytes]] = []
+        self._foreground: list[Command | subprocess.Popen[bytes]] = []
         self._launched: list[Command] = []
         be_ready()
         if copied:
@@ -77,14 +80,17 @@ class Farm:
         assert done.returncode == 0, done.stderr
         return int(done.stdout)
 
-    def foreground(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
-        """Run ``worker-run`` and return once its workers are ready."""
-        process = subprocess.Popen(
-            self._command("worker-run", *arguments),
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            **options,
-        )
+    def foreground(self, *arguments: str, prepare: Callable[[], None] | None = None) -> Command:
+        """Run ``worker-run``, in a process that calls ``prepare`` first, and return once its workers are ready."""
+        both = partial(_in_turn, [step for step in (prepare, self.prepare()) if step is not None])
+        return self._await_ready(Command(self.directory, ("worker-run", *arguments), both))
+
+    def foreground_program(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
+        """As :meth:`foreground`, of the program as a shell starts it. That takes ten times as long."""
+        command = [sys.executable, "-m", "queuectl", "worker-run", *arguments]
+        return self._await_ready(subprocess.Popen(command, cwd=self.directory, stdin=subprocess.DEVNULL, **options))
+
+    def _await_ready(self, process: _Process) -> _Process:
         self._foreground.append(process)
         eventually(lambda: process.poll() is not None or self.ready(), "workers are ready")
         return process
@@ -137,9 +143,10 @@ class Farm:
         # What a killed supervisor leaves, the next start removes; after a test there is none.
         cgroup.WorkerGroups.noted(self.home).remove()
 
-    def _command(self, *arguments: str) -> list[str]:
-        command = [sys.executable, "-m", "queuectl", *arguments]
-        return as_nobody(command) if self.unprivileged else command
+
+def _in_turn(steps: Sequence[Callable[[], None]]) -> None:
+    for step in steps:
+        step()
 
 
 def measuring(command: Sequence[str]) -> list[str]:

@@ -5,12 +5,14 @@ To import it takes longer than all that most tests do with it. How it starts by 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import multiprocessing
 import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -48,13 +50,17 @@ def words_of(line: str) -> list[str] | None:
 
 
 class Command:
-    """A command that runs in a process of its own, which calls ``prepare`` first."""
+    """A command that runs in a process of its own, which calls ``prepare`` first.
+
+    It is watched, signalled and waited for as what ``subprocess.Popen`` starts.
+    """
 
     def __init__(self, directory: Path, arguments: Sequence[str], prepare: Callable[[], None] | None = None) -> None:
         self.arguments = arguments
         # Not in the queue's directory, which may be full, or gone by the end.
         self._said = Path(tempfile.mkdtemp(prefix="queuectl-said-"))
         self._out, self._err = self._said / "out", self._said / "err"
+        self._done: subprocess.CompletedProcess[str] | None = None
         self.process: ForkServerProcess = _CONTEXT.Process(
             target=_live,
             args=(str(directory), (str(self._out), str(self._err)), prepare, arguments),
@@ -62,31 +68,54 @@ class Command:
         )
         self.process.start()
 
+    @property
+    def pid(self) -> int:
+        """Of the process."""
+        pid = self.process.pid
+        assert pid is not None
+        return pid
+
+    def poll(self) -> int | None:
+        """Its exit status; None as long as it runs."""
+        return self.process.exitcode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
     def wait(self, timeout: float = 60) -> subprocess.CompletedProcess[str]:
         """How it ended, and what it said; it is killed when it takes longer than ``timeout`` seconds."""
         self.process.join(timeout)
         if self.process.exitcode is None:
-            said = self._err.read_text()
             self.kill()
-            raise subprocess.TimeoutExpired(self.arguments, timeout, said)
-        done = subprocess.CompletedProcess(
-            self.arguments, self.process.exitcode, self._out.read_text(), self._err.read_text()
-        )
-        self._forget()
-        return done
+            raise subprocess.TimeoutExpired(self.arguments, timeout, self.errors())
+        return self._end()
 
     def errors(self) -> str:
         """What it said to standard error so far."""
+        if self._done is not None:
+            return self._done.stderr
         return self._err.read_text() if self._err.exists() else ""
 
     def kill(self) -> None:
         """End it, in whatever state it is."""
         self.process.kill()
         self.process.join()
-        self._forget()
+        self._end()
 
-    def _forget(self) -> None:
-        shutil.rmtree(self._said, ignore_errors=True)  # a second time there is nothing
+    def _end(self) -> subprocess.CompletedProcess[str]:
+        """Keep what it said, and no file."""
+        if self._done is None:
+            status, told = self.process.exitcode, self._out.read_text() if self._out.exists() else ""
+            self._done = subprocess.CompletedProcess(self.arguments, status or 0, told, self.errors())
+            shutil.rmtree(self._said, ignore_errors=True)
+        return self._done
 
 
 def _live(directory: str, output: Sequence[str], prepare: Callable[[], None] | None, arguments: Sequence[str]) -> None:

@@ -1,16 +1,14 @@
-"""Run queuectl where something of the system, or of its own, is other than usual.
+"""Have something of the system, or of queuectl's own, be other than usual.
 
-``alter.py CHANGES COMMAND...``: CHANGES is a JSON object. Its keys are dotted names; a value that
-names an error (``"ENOSYS"``) makes a function that always fails with it, any other value is set.
+The keys of changes are dotted names. A value that names an error (``"ENOSYS"``) makes a function that always fails
+with it, any other value is set.
 """
 
 from __future__ import annotations
 
 import errno
 import importlib
-import json
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -31,15 +29,3 @@ def alter(changes: Mapping[str, Any]) -> None:
         module, _, name = path.rpartition(".")
         new = failing(value) if isinstance(value, str) else value
         setattr(importlib.import_module(module), name, new)
-
-
-def main(changes: str, *command: str) -> int:
-    alter(json.loads(changes))
-    # Only now: what others import by name is altered for them, too.
-    from queuectl import cli
-
-    return cli.run(command)
-
-
-if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from farm import Farm, as_nobody
-
-_LAUNCHER = str(Path(__file__).with_name("alter.py"))
+from farm import Farm
 
 
 class AlteredFarm(Farm):
@@ -27,12 +23,6 @@ class AlteredFarm(Farm):
 
     def prepare(self) -> Callable[[], None] | None:
         return partial(_prepare, self._changes, super().prepare())
-
-    def _command(self, *arguments: str) -> list[str]:
-        if not self._changes:
-            return super()._command(*arguments)
-        command = [sys.executable, _LAUNCHER, json.dumps(self._changes), *arguments]
-        return as_nobody(command) if self.unprivileged else command
 
 
 def _prepare(changes: dict[str, Any], more: Callable[[], None] | None) -> None:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import subprocess
-from pathlib import Path
-from typing import Any
-
 from farm import Farm
 
 
 class Foreground:
-    """Workers in the foreground of a farm. What they say is kept in a file of ours."""
+    """Workers in the foreground of a farm. What they say is kept elsewhere than in its directory."""
 
-    def __init__(self, farm: Farm, output: Path, *arguments: str, **options: Any) -> None:
-        self._output = output
-        with output.open("ab") as stream:
-            self.process: subprocess.Popen[bytes] = farm.foreground(*arguments, stderr=stream, **options)
+    def __init__(self, farm: Farm, *arguments: str) -> None:
+        self.process = farm.foreground(*arguments)
 
     def said(self, text: str) -> int:
         """How often a text was said."""
-        return self._output.read_text().count(text)
+        return self.process.errors().count(text)
 
     def lines(self) -> list[str]:
         """All that was said."""
-        return self._output.read_text().splitlines()
+        return self.process.errors().splitlines()

@@ -32,7 +32,7 @@ def farm(tmp_path: Path) -> Iterator[AlteredFarm]:
     home = tmp_path / "home"
     home.mkdir()
     farm = AlteredFarm(home, copied=True)
-    farm.alter(queuectl__host__STORE_PATIENCE=0.2)
+    farm.alter(queuectl__host__STORE_PATIENCE=0.2, queuectl__supervisor__STORE_PATIENCE=0.2)
     farm.queue.change_setting("backoff_base", 0)
     yield farm
     farm.clean_up()
@@ -50,8 +50,8 @@ def let_pass(seconds: float) -> None:
     eventually(lambda: time.monotonic() > until)
 
 
-def start(farm: Farm, tmp_path: Path, mode: str) -> Foreground:
-    return Foreground(farm, tmp_path / "said", "--count", str(WORKERS), "--mode", mode)
+def start(farm: Farm, mode: str) -> Foreground:
+    return Foreground(farm, "--count", str(WORKERS), "--mode", mode)
 
 
 def add_jobs(farm: Farm, go: Path, delay: float = 1.2) -> None:
@@ -98,10 +98,8 @@ def other(farm: Farm) -> Iterator[sqlite3.Connection]:
     connection.close()
 
 
-def test_workers_wait_for_a_locked_database(
-    farm: Farm, other: sqlite3.Connection, mode: str, tmp_path: Path, go: Path
-) -> None:
-    workers = start(farm, tmp_path, mode)
+def test_workers_wait_for_a_locked_database(farm: Farm, other: sqlite3.Connection, mode: str, go: Path) -> None:
+    workers = start(farm, mode)
     add_jobs(farm, go, delay=3)
     other.execute("BEGIN IMMEDIATE")
     go.touch()
@@ -111,10 +109,8 @@ def test_workers_wait_for_a_locked_database(
     assert_goes_on(farm, workers)
 
 
-def test_a_worker_that_dies_while_the_database_is_locked(
-    farm: Farm, other: sqlite3.Connection, mode: str, tmp_path: Path
-) -> None:
-    workers = start(farm, tmp_path, mode)
+def test_a_worker_that_dies_while_the_database_is_locked(farm: Farm, other: sqlite3.Connection, mode: str) -> None:
+    workers = start(farm, mode)
     farm.queue.enqueue(f"test $QUEUECTL_ATTEMPT = 2 || sleep {farm.token}", id="j")
     eventually(farm.survivors)
     other.execute("BEGIN IMMEDIATE")
@@ -133,10 +129,10 @@ def test_a_worker_that_dies_while_the_database_is_locked(
 # Read-only
 
 
-def test_workers_that_begin_on_a_read_only_database(plain_farm: Farm, mode: str, tmp_path: Path, go: Path) -> None:
+def test_workers_that_begin_on_a_read_only_database(plain_farm: Farm, mode: str, go: Path) -> None:
     """Those that have it open can write on. Those that take a dead one's place cannot."""
     farm = plain_farm
-    workers = start(farm, tmp_path, mode)
+    workers = start(farm, mode)
     former = farm.workers()
     farm.queue.counts()  # opens a connection that can write on
     database = Path(farm.home.database)
@@ -181,10 +177,8 @@ class Damage:
 
 
 @pytest.mark.parametrize("whole", [False, True], ids=["pages", "all"])
-def test_workers_wait_for_a_damaged_database_to_be_restored(
-    farm: Farm, mode: str, tmp_path: Path, go: Path, whole: bool
-) -> None:
-    workers = start(farm, tmp_path, mode)
+def test_workers_wait_for_a_damaged_database_to_be_restored(farm: Farm, mode: str, go: Path, whole: bool) -> None:
+    workers = start(farm, mode)
     add_jobs(farm, go)
     farm.queue.close()
     damage = Damage(farm, whole)
@@ -196,16 +190,16 @@ def test_workers_wait_for_a_damaged_database_to_be_restored(
     assert_goes_on(farm, workers)
 
 
-def test_workers_on_a_damaged_database_can_be_stopped(farm: Farm, mode: str, tmp_path: Path, go: Path) -> None:
+def test_workers_on_a_damaged_database_can_be_stopped(farm: Farm, mode: str, go: Path) -> None:
     """The next start refuses it, and records what ran once it is restored."""
-    workers = start(farm, tmp_path, mode)
+    workers = start(farm, mode)
     add_jobs(farm, go)
     farm.queue.close()
     damage = Damage(farm, whole=False)
     go.touch()
     eventually(lambda: workers.said("is damaged"))
     assert farm.run("worker-stop", "--now").returncode == 0
-    assert workers.process.wait(PATIENCE) == 128 + signal.SIGQUIT
+    assert workers.process.wait(PATIENCE).returncode == 128 + signal.SIGQUIT
     done = farm.run("worker-start", "--count", "1", "--mode", mode)
     assert (done.returncode, len(done.stderr.splitlines())) == (5, 1), done
     assert "is damaged" in done.stderr
@@ -221,7 +215,7 @@ def test_workers_on_a_damaged_database_can_be_stopped(farm: Farm, mode: str, tmp
 @pytest.mark.parametrize("how", ["deleted", "replaced"])
 def test_idle_workers_leave_a_lost_database(farm: Farm, mode: str, tmp_path: Path, how: str) -> None:
     """They run nothing of the queue that is there now, and make none where there is none."""
-    workers = start(farm, tmp_path, mode)
+    workers = start(farm, mode)
     farm.queue.close()
     database = Path(farm.home.database)
     if how == "replaced":
@@ -235,7 +229,7 @@ def test_idle_workers_leave_a_lost_database(farm: Farm, mode: str, tmp_path: Pat
     eventually(lambda: workers.said("was deleted or replaced while it was in use; waiting for it"))
     let_pass(TRIES)
     workers.process.send_signal(signal.SIGHUP)  # it would look by itself, but not so soon
-    assert workers.process.wait(PATIENCE) == 5
+    assert workers.process.wait(PATIENCE).returncode == 5
     assert workers.said("was deleted or replaced while workers ran: stopping") == 1
     assert workers.said("was deleted or replaced") <= WORKERS + 1, workers.lines()
     assert workers.said("Traceback") == 0

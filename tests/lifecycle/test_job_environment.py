@@ -95,7 +95,7 @@ def test_signals_are_as_a_program_expects_them(farm: Farm, mode: str, probe: str
             signal.signal(number, signal.SIG_IGN)
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1, signal.SIGTERM, signal.SIGCHLD})
 
-    process = farm.foreground("--count", "1", "--mode", mode, preexec_fn=be_deaf if how != "plainly" else None)
+    process = farm.foreground_program("--count", "1", "--mode", mode, preexec_fn=be_deaf if how != "plainly" else None)
     assert farm.queue.wait(["j"], timeout=60)
     told = found(farm)
     # Python itself ignores these two at its start; the shell in between shows nothing else.
@@ -165,7 +165,7 @@ def test_descriptors_and_limits_of_the_start(farm: Farm, mode: str) -> None:
     def lower_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (300, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
-    process = farm.foreground("--count", "2", "--mode", mode, pass_fds=ends, preexec_fn=lower_limit)
+    process = farm.foreground_program("--count", "2", "--mode", mode, pass_fds=ends, preexec_fn=lower_limit)
     assert farm.queue.wait(["j"], timeout=60)
     # 3 is the directory that is listed.
     assert Path(farm.home.log("j")).read_text().split() == ["0", "1", "2", "3", "300"]
@@ -178,7 +178,7 @@ def test_descriptors_and_limits_of_the_start(farm: Farm, mode: str) -> None:
 def test_commands_are_utf8_in_every_locale(farm: Farm, mode: str) -> None:
     plain = {**os.environ, "LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
     farm.queue.enqueue('echo "é $X"', id="j", env={"X": "ü"}, max_retries=0)
-    process = farm.foreground("--count", "1", "--mode", mode, env=plain)
+    process = farm.foreground_program("--count", "1", "--mode", mode, env=plain)
     assert farm.queue.wait(["j"], timeout=60)
     assert Path(farm.home.log("j")).read_bytes() == "é ü\n".encode()
     process.terminate()

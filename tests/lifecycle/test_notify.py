@@ -7,7 +7,7 @@ import select
 import signal
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -45,10 +45,18 @@ def manager(request: pytest.FixtureRequest) -> Iterator[Manager]:
         listening.close()
 
 
+def started_by(address: str) -> Callable[[], None]:
+    """What a process does first that a service manager starts."""
+    return partial(_be_started_by, address)
+
+
+def _be_started_by(address: str) -> None:
+    os.environ["NOTIFY_SOCKET"] = address
+
+
 def test_ready_when_workers_are_and_stopping_when_they_stop(farm: Farm, manager: Manager, mode: str) -> None:
     farm.run("config", "set", "stop_timeout", "40")
-    environment = {**os.environ, "NOTIFY_SOCKET": manager.address}
-    process = farm.foreground("--count", "2", "--mode", mode, env=environment)
+    process = farm.foreground("--count", "2", "--mode", mode, prepare=started_by(manager.address))
     assert manager.word() == {"READY": "1", "STATUS": f"2 workers ({mode} mode)"}
     assert farm.ready()
     job = farm.queue.enqueue(f"env > draft && mv draft env; sleep {farm.token}", cwd=farm.directory)
@@ -59,7 +67,7 @@ def test_ready_when_workers_are_and_stopping_when_they_stop(farm: Farm, manager:
     assert int(first["EXTEND_TIMEOUT_USEC"]) > 45_000_000
     process.send_signal(signal.SIGTERM)
     assert manager.word()["STOPPING"] == "1"
-    assert process.wait(PATIENCE) == 128 + signal.SIGTERM
+    assert process.wait(PATIENCE).returncode == 128 + signal.SIGTERM
     assert farm.queue.get(job.id).state == "pending"
     variables = (farm.directory / "env").read_text()
     assert "QUEUECTL_JOB_ID" in variables
@@ -69,34 +77,30 @@ def test_ready_when_workers_are_and_stopping_when_they_stop(farm: Farm, manager:
 def test_workers_that_are_stopped_from_outside_leave_with_0_so_that_nobody_restarts_them(
     farm: Farm, manager: Manager
 ) -> None:
-    process = farm.foreground("--count", "1", env={**os.environ, "NOTIFY_SOCKET": manager.address})
+    process = farm.foreground("--count", "1", prepare=started_by(manager.address))
     assert manager.word()["READY"] == "1"
     farm.stop()
     assert manager.word()["STOPPING"] == "1"
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(PATIENCE).returncode == 0
 
 
 def test_a_manager_that_is_gone_is_no_reason_to_stop(farm: Farm, tmp_path: Path) -> None:
-    process = farm.foreground("--count", "1", env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "nobody")})
+    process = farm.foreground("--count", "1", prepare=started_by(str(tmp_path / "nobody")))
     job = farm.queue.enqueue("true")
     assert farm.queue.wait([job.id], PATIENCE)
     farm.stop()
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(PATIENCE).returncode == 0
 
 
 def test_a_drain_is_ready_also_where_nothing_is_to_do(farm: Farm, manager: Manager) -> None:
-    process = farm.foreground("--count", "2", "--drain", env={**os.environ, "NOTIFY_SOCKET": manager.address})
+    process = farm.foreground("--count", "2", "--drain", prepare=started_by(manager.address))
     assert manager.word()["READY"] == "1"
     assert manager.word()["STOPPING"] == "1"
-    assert process.wait(PATIENCE) == 0
-
-
-def _be_started_by(address: str) -> None:
-    os.environ["NOTIFY_SOCKET"] = address
+    assert process.wait(PATIENCE).returncode == 0
 
 
 def test_detached_workers_say_nothing_and_hand_nothing_on(farm: Farm, manager: Manager) -> None:
-    started = farm.launch("worker-start", "--count", "1", prepare=partial(_be_started_by, manager.address))
+    started = farm.launch("worker-start", "--count", "1", prepare=started_by(manager.address))
     assert started.wait().returncode == 0
     job = farm.queue.enqueue("env > env", cwd=farm.directory)
     assert farm.queue.wait([job.id], PATIENCE)

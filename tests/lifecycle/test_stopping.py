@@ -107,7 +107,7 @@ def test_nothing_to_stop(farm: Farm) -> None:
 def test_signals_to_the_supervisor(farm: Farm, mode: str, signals: list[int], status: int) -> None:
     graceful = status == 0
     farm.queue.enqueue(f"echo up; sleep {1 if graceful else farm.token}", id="j")
-    process = farm.foreground("--count", "2", "--mode", mode)
+    process = farm.foreground_program("--count", "2", "--mode", mode)
     eventually(lambda: running(farm, "j"))
     log = Path(farm.home.supervisor_log)
     for number in signals:
@@ -121,10 +121,10 @@ def test_signals_to_the_supervisor(farm: Farm, mode: str, signals: list[int], st
 
 def test_a_terminal_interrupts_the_supervisor_alone(farm: Farm, mode: str) -> None:
     farm.queue.enqueue("echo up; sleep 1; echo whole", id="j")
-    process = farm.foreground("--count", "1", "--mode", mode, start_new_session=True)
+    process = farm.foreground("--count", "1", "--mode", mode, prepare=os.setsid)
     eventually(lambda: running(farm, "j"))
     os.killpg(process.pid, signal.SIGINT)
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(PATIENCE).returncode == 0
     assert Path(farm.home.log("j")).read_text() == "up\nwhole\n"
 
 

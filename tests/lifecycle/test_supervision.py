@@ -235,7 +235,7 @@ def test_draining(farm: Farm, mode: str) -> None:
     farm.queue.enqueue("sleep 0.5", id="slow")
     farm.queue.enqueue("true", id="later", delay=3600)
     process = farm.foreground("--count", "3", "--mode", mode, "--drain")
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(PATIENCE).returncode == 0
     assert {job.id: job.state for job in farm.queue.jobs()} == {
         "retried": "completed",
         "slow": "completed",
@@ -276,7 +276,7 @@ def test_a_supervisor_that_lost_its_lock_leaves(farm: Farm, mode: str) -> None:
     for path in Path(farm.home.run).iterdir():
         path.unlink()
     process.send_signal(signal.SIGHUP)  # it would look by itself, but not so soon
-    assert process.wait(PATIENCE) == 5
+    assert process.wait(PATIENCE).returncode == 5
     assert farm.survivors() == []
     assert farm.queue.get("j").state == "pending"
 
@@ -298,7 +298,7 @@ def test_the_database_deleted_under_running_workers(farm: Farm, mode: str, how: 
         # At one stroke: while it is taken apart, a worker may still make a file in it.
         shutil.rmtree(database.parent.rename(database.parent.with_name("gone")))
     process.send_signal(signal.SIGHUP)  # it would look by itself, but not so soon
-    assert process.wait(PATIENCE) == 5
+    assert process.wait(PATIENCE).returncode == 5
     assert farm.survivors() == []
     assert database.exists() == (how == "replaced")
 
@@ -458,15 +458,16 @@ def test_a_child_that_the_supervisor_was_started_with_is_not_a_jobs(farm: Farm, 
             os.kill(pid, signal.SIGKILL)
 
 
-def test_more_threads_than_the_limit_of_open_files_allows_at_first(farm: Farm) -> None:
-    def lower_limit() -> None:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (128, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+def _lower_limit() -> None:
+    resource.setrlimit(resource.RLIMIT_NOFILE, (128, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
 
-    process = farm.foreground("--count", "60", "--mode", "thread", preexec_fn=lower_limit, stderr=subprocess.DEVNULL)
+
+def test_more_threads_than_the_limit_of_open_files_allows_at_first(farm: Farm) -> None:
+    process = farm.foreground("--count", "60", "--mode", "thread", prepare=_lower_limit)
     assert farm.queue.wait(farm.queue.add_many([{"command": "true"}] * 60), timeout=60)
     assert told(farm)["supervisor"]["replaced"] == 0
     process.terminate()
-    assert process.wait(PATIENCE) == 0
+    assert process.wait(PATIENCE).returncode == 0
 
 
 def test_the_log_is_not_flooded(farm: Farm, mode: str) -> None:
