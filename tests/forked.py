@@ -22,9 +22,23 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 _CONTEXT = multiprocessing.get_context("forkserver")
-_COMMANDS = ("dlq", "enqueue", "jobs", "logs", "queue", "waiting", "workers")
-_OTHERS = ("filelock", "queuectl.api", "queuectl.launch", "queuectl.shutdown", "setproctitle")
-_CONTEXT.set_forkserver_preload([*_OTHERS, *(f"queuectl.cli.{name}" for name in _COMMANDS)])
+_COMMANDS = (
+    *("completion", "config", "cron", "dlq", "doctor", "enqueue", "groups", "jobs", "logs", "prune", "queue"),
+    *("reasons", "waiting", "waitingjobs", "workers"),
+)
+_PARTS = ("api", "doctor", "launch", "schedule", "shutdown", "store.following", "store.schedules", "waiting")
+_OTHERS = (
+    *("click._textwrap", "cronsim", "difflib", "encodings.unicode_escape", "filelock", "pwd", "setproctitle"),
+    *("pkgutil", "shlex", "tempfile"),  # for a process to be forked, and for this module
+)
+_CONTEXT.set_forkserver_preload(
+    [
+        *_OTHERS,
+        *(f"queuectl.{name}" for name in _PARTS),
+        *(f"queuectl.cli.{name}" for name in _COMMANDS),
+        "tests.warm",  # last: it finds all there
+    ]
+)
 
 
 def be_ready() -> None:
