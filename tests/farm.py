@@ -82,7 +82,7 @@ class Farm:
 
     def foreground(self, *arguments: str, prepare: Callable[[], None] | None = None) -> Command:
         """Run ``worker-run``, in a process that calls ``prepare`` first, and return once its workers are ready."""
-        both = partial(_in_turn, [step for step in (prepare, self.prepare()) if step is not None])
+        both = partial(in_turn, [step for step in (prepare, self.prepare()) if step is not None])
         return self._await_ready(Command(self.directory, ("worker-run", *arguments), both))
 
     def foreground_program(self, *arguments: str, **options: Any) -> subprocess.Popen[bytes]:
@@ -144,7 +144,8 @@ class Farm:
         cgroup.WorkerGroups.noted(self.home).remove()
 
 
-def _in_turn(steps: Sequence[Callable[[], None]]) -> None:
+def in_turn(steps: Sequence[Callable[[], None]]) -> None:
+    """Several that a process does before it becomes a command."""
     for step in steps:
         step()
 

@@ -7,11 +7,13 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import homes
-from farm import IS_ROOT, as_nobody
+from farm import IS_ROOT, become_nobody, in_turn
+from forked import Command, with_variables
 
 from queuectl import Queue, cli
 from queuectl.clock import SYSTEM_CLOCK
@@ -111,18 +113,10 @@ class Bench:
 
 
 def execute_as_ordinary_user(directory: Path, *args: str) -> Result:
-    """Run the real program as somebody who has no right to do everything."""
-    command = as_nobody([*PROGRAM, *args]) if IS_ROOT else [*PROGRAM, *args]
-    done = subprocess.run(
-        command,
-        cwd=directory,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        timeout=60,
-        check=False,
-    )
-    return Result(done.returncode, done.stdout.decode(), done.stderr.decode())
+    """Run a command, in a process of its own, as somebody who has no right to do everything."""
+    steps = [with_variables(environment()), *([become_nobody] if IS_ROOT else [])]
+    done = Command(directory, args, partial(in_turn, steps)).wait()
+    return Result(done.returncode, done.stdout, done.stderr)
 
 
 def start(directory: Path, *args: str, **settings: Any) -> subprocess.Popen[bytes]:

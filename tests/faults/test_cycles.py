@@ -119,16 +119,15 @@ def test_a_second_signal_cuts_a_stop_short(farm: Farm, mode: str, first: str) ->
 def test_a_stop_in_the_midst_of_a_start(farm: Farm, mode: str) -> None:
     """Whichever comes first, nothing is left, and the start says how it went."""
     for _ in range(3):
-        command = [sys.executable, "-m", "queuectl", "worker-start", "--count", "8", "--mode", mode]
-        start = subprocess.Popen(command, cwd=farm.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        start = farm.launch("worker-start", "--count", "8", "--mode", mode)
         eventually(Path(farm.home.supervisor_pid).exists)
         farm.stop("--now")
-        told, said = start.communicate(timeout=PATIENCE)
-        assert start.returncode in (0, 1)
-        if start.returncode:
-            assert told == ""
-            assert said.startswith("queuectl: error: ")
-            assert said.count("\n") == 1
+        done = start.wait(PATIENCE)
+        assert done.returncode in (0, 1)
+        if done.returncode:
+            assert done.stdout == ""
+            assert done.stderr.startswith("queuectl: error: ")
+            assert done.stderr.count("\n") == 1
         assert_all_gone(farm)
 
 
@@ -138,15 +137,11 @@ def test_a_start_in_the_midst_of_a_stop(farm: Farm, mode: str) -> None:
     farm.queue.enqueue(f"trap '' TERM; echo up; sleep {farm.token}", id="j")
     farm.start(1, mode)
     eventually(lambda: is_up(farm, "j"))
-    stop = subprocess.Popen(
-        [sys.executable, "-m", "queuectl", "worker-stop", "--timeout", "1"],
-        cwd=farm.directory,
-        stderr=subprocess.DEVNULL,
-    )
+    stop = farm.launch("worker-stop", "--timeout", "1")
     codes = []
     while not codes or (codes[-1] != 0 and len(codes) < 100):
         codes.append(farm.run("worker-start", "--count", "1", "--mode", mode).returncode)
-    assert stop.wait(PATIENCE) == 0
+    assert stop.wait(PATIENCE).returncode == 0
     assert codes[-1] == 0
     assert set(codes[:-1]) <= {4}
     eventually(lambda: len(farm.queue.attempts("j")) == 2)

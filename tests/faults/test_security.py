@@ -12,11 +12,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pexpect
 import pytest
-from farm import IS_ROOT, NOBODY, Farm, as_nobody, eventually
+from farm import IS_ROOT, NOBODY, Farm, become_nobody, eventually
+from forked import Command
 
 from queuectl.errors import InvalidInput, NoSuchJob
 
@@ -154,13 +156,18 @@ def test_no_command_is_in_a_title_or_in_the_log(farm: Farm, mode: str) -> None:
     assert secret not in log
 
 
+def _have_umask(umask: int) -> None:
+    os.umask(umask)
+
+
 @pytest.mark.parametrize("umask", [0, 0o077])
 def test_all_is_private_under_any_umask_and_jobs_keep_theirs(tmp_path: Path, mode: str, umask: int) -> None:
     database = tmp_path / "home" / "queuectl.db"
 
     def run(*args: str) -> str:
-        command = [sys.executable, "-m", "queuectl", "--db", str(database), *args]
-        return subprocess.run(command, cwd=tmp_path, umask=umask, check=True, capture_output=True, text=True).stdout
+        done = Command(tmp_path, ("--db", str(database), *args), partial(_have_umask, umask)).wait()
+        assert done.returncode == 0, done
+        return done.stdout
 
     run("init")
     run("config", "set", "max_retries", "1")
@@ -187,8 +194,7 @@ def test_a_queue_of_somebody_else_is_told_and_works(plain_farm: Farm, mode: str)
     directory = plain_farm.directory
     directory.chmod(0o777)
     assert plain_farm.run("enqueue", "--id", "j", "--", "id", "-u").returncode == 0
-    command = [sys.executable, "-m", "queuectl", "worker-run", "--drain", "--count", "1", "--mode", mode]
-    done = subprocess.run(command, cwd=directory, capture_output=True, text=True, timeout=60, check=False)
+    done = as_root(plain_farm, "worker-run", "--drain", "--count", "1", "--mode", mode)
     assert done.returncode == 0, done.stderr
     owner = pwd.getpwuid(NOBODY).pw_name
     assert f"queuectl: {directory}/queuectl.db belongs to {owner}: its jobs run with your rights\n" in done.stderr
@@ -235,8 +241,7 @@ def test_root_ends_no_stranger_whom_a_user_names(plain_farm: Farm) -> None:
 
 
 def as_root(farm: Farm, *args: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "queuectl", *args]
-    return subprocess.run(command, cwd=farm.directory, capture_output=True, text=True, timeout=90, check=False)
+    return Command(farm.directory, args).wait(90)
 
 
 @NEEDS_ROOT
@@ -251,8 +256,7 @@ def test_others_can_neither_look_nor_stop(farm: Farm) -> None:
         shutil.copytree(farm.directory, home, symlinks=True, ignore=shutil.ignore_patterns("wake", "control"))
         home.chmod(0o755)
         for args in (["list"], ["logs", "j"], ["worker-stop"], ["enqueue", "--", "true"], ["worker-start"]):
-            command = [sys.executable, "-m", "queuectl", *args]
-            done = subprocess.run(as_nobody(command), cwd=home, capture_output=True, text=True, timeout=60, check=False)
+            done = Command(home, args, become_nobody).wait()
             assert (done.returncode, done.stdout) == (5, ""), args
             assert "permission denied" in done.stderr
     finally:

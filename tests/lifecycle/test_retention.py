@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 from farm import PATIENCE, Farm, eventually
@@ -76,11 +73,9 @@ def test_what_is_pruned_is_unknown(farm: Farm) -> None:
 def test_a_prune_that_is_killed_is_done_in_part_and_can_be_done_again(farm: Farm) -> None:
     ids = farm.queue.add_many([{"command": "true"}] * 3000)
     farm.queue.cancel(*ids)
-    command = [sys.executable, "-m", "queuectl", "prune", "--older-than", "0"]
-    process = subprocess.Popen(command, cwd=farm.directory, stderr=subprocess.DEVNULL)
+    process = farm.launch("prune", "--older-than", "0")
     eventually(lambda: farm.queue.counts()["cancelled"] < 3000 or process.poll() is not None)
-    process.send_signal(signal.SIGKILL)
-    process.wait(PATIENCE)
+    process.kill()
     left = farm.queue.counts()["cancelled"]
     assert left % 500 == 0
     assert farm.queue.prune(0) == left

@@ -138,12 +138,8 @@ def test_a_second_start_is_refused(farm: Farm, mode: str) -> None:
 
 
 def test_of_two_starts_at_one_moment_one_wins(farm: Farm, mode: str) -> None:
-    command = [sys.executable, "-m", "queuectl", "worker-start", "--count", "1", "--mode", mode]
-    starts = [
-        subprocess.Popen(command, cwd=farm.directory, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(4)
-    ]
-    results = [(start.communicate(timeout=PATIENCE), start.returncode) for start in starts]
-    assert sorted(code for _, code in results) == [0, 4, 4, 4]
+    starts = [farm.launch("worker-start", "--count", "1", "--mode", mode) for _ in range(4)]
+    assert sorted(start.wait(PATIENCE).returncode for start in starts) == [0, 4, 4, 4]
     assert len(farm.workers()) == 1
 
 
@@ -213,18 +209,17 @@ def test_a_stop_spares_the_workers_that_somebody_starts_meanwhile(farm: Farm) ->
     with open(farm.home.supervisor_lock, "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         pidfile.write(farm.home.supervisor_pid, pidfile.of(asked.pid), "supervisor")
-        stop = subprocess.Popen([sys.executable, "-m", "queuectl", "worker-stop", "--now"], cwd=farm.directory)
+        stop = farm.launch("worker-stop", "--now")
         eventually(lambda: os.path.exists(farm.home.stop_request), "it asks")
         assert json.loads(Path(farm.home.stop_request).read_text())["to"][0] == asked.pid
         asked.kill()
         asked.wait()
         pidfile.write(farm.home.supervisor_pid, pidfile.of(started_meanwhile.pid), "supervisor")
         try:
-            assert stop.wait(10) == 0
+            assert stop.wait(10).returncode == 0
             assert started_meanwhile.poll() is None
         finally:
             stop.kill()
-            stop.wait()
             started_meanwhile.kill()
             started_meanwhile.wait()
     os.unlink(farm.home.supervisor_pid)
@@ -311,15 +306,11 @@ def test_a_second_stop_may_be_less_patient(farm: Farm, mode: str, sooner: tuple[
     enqueue_sleeper(farm)
     farm.start(1, mode)
     eventually(lambda: running(farm, "j"))
-    patient = subprocess.Popen(
-        [sys.executable, "-m", "queuectl", "worker-stop", "--timeout", "1h"],
-        cwd=farm.directory,
-        stderr=subprocess.DEVNULL,
-    )
+    patient = farm.launch("worker-stop", "--timeout", "1h")
     log = Path(farm.home.supervisor_log)
     eventually(lambda: "stopping" in log.read_text())
     farm.stop(*sooner)
-    assert patient.wait(PATIENCE) == 0
+    assert patient.wait(PATIENCE).returncode == 0
     assert farm.queue.attempts("j")[0].outcome == "released"
     assert_all_gone(farm)
 
@@ -361,8 +352,7 @@ def test_workers_can_be_stopped_under_broken_settings(farm: Farm, mode: str) -> 
 def test_a_stop_that_comes_while_workers_start(farm: Farm, mode: str) -> None:
     """It is heeded, and not taken for one that was meant for somebody before."""
     for _ in range(3):
-        command = [sys.executable, "-m", "queuectl", "worker-start", "--count", "20", "--mode", mode]
-        start = subprocess.Popen(command, cwd=farm.directory, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        start = farm.launch("worker-start", "--count", "20", "--mode", mode)
         eventually(lambda: control.is_running(farm.home))
         assert shutdown.stop(farm.home, timeout=0)
         start.wait(PATIENCE)
