@@ -170,7 +170,9 @@ def test_a_broken_settings_file_leaves_the_last_in_force(farm: Farm, mode: str) 
     farm.run("config", "set", "backoff_base", "0")
     farm.queue.enqueue("test $QUEUECTL_ATTEMPT = 3", id="j", delay=0.5)
     supervisor = farm.start(1, mode)
-    Path(farm.home.settings).write_text("{ broken")
+    broken = farm.directory / "broken"
+    broken.write_text("{ broken")
+    broken.rename(farm.home.settings)  # at one stroke: an empty file would be complained of, too
     os.kill(supervisor, signal.SIGHUP)
     log = Path(farm.home.supervisor_log)
     eventually(lambda: "is not JSON" in log.read_text())
