@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO, NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 from queuectl.errors import InvalidInput
 from queuectl.model import MAX_COMMAND_BYTES
@@ -16,6 +16,12 @@ STDIN = "-"
 _CHUNK = 1 << 20
 _LONGEST_NUMBER = 400
 """Digits; the interpreter refuses more than a few thousand, and no key takes even twenty."""
+
+
+class _Bytes(Protocol):
+    """A file, of which one read is one read: the end of what is typed at a terminal is told once."""
+
+    def read1(self, size: int, /) -> bytes: ...
 
 
 class Entry(NamedTuple):
@@ -70,7 +76,7 @@ def read_values(path: str, separator: bytes = b"\n") -> Iterator[str]:
     number = 0
     rest = b""
     with _opened(path) as file:
-        while chunk := file.read(_CHUNK):
+        while chunk := file.read1(_CHUNK):
             *values, rest = (rest + chunk).split(separator)
             for value in values:
                 number += 1
@@ -116,7 +122,7 @@ def shown_path(path: str) -> str:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
+def _opened(path: str) -> Iterator[_Bytes]:
     """The file to read. Errors of reading become :class:`InvalidInput`."""
     if not path or "\0" in path:
         raise InvalidInput(f"{path!r} is not a file's path")
@@ -127,7 +133,7 @@ def _opened(path: str) -> Iterator[BinaryIO]:
         elif sys.stdin is None:
             raise InvalidInput("standard input is closed")
         else:
-            yield sys.stdin.buffer
+            yield cast(_Bytes, sys.stdin.buffer)
     except OSError as error:
         raise InvalidInput(f"cannot read {shown_path(path)}: {error.strerror or error}") from error
 
@@ -136,19 +142,19 @@ def _open(path: str, flags: int) -> int:
     return os.open(path, flags | os.O_NOCTTY)
 
 
-def _read(file: BinaryIO, size: int) -> bytes:
+def _read(file: _Bytes, size: int) -> bytes:
     """So many bytes, or all there are: a pipe gives what it has."""
     content = bytearray()
-    while len(content) < size and (chunk := file.read(size - len(content))):
+    while len(content) < size and (chunk := file.read1(size - len(content))):
         content += chunk
     return bytes(content)
 
 
-def _lines(file: BinaryIO, shown: str) -> Iterator[tuple[int, str]]:
+def _lines(file: _Bytes, shown: str) -> Iterator[tuple[int, str]]:
     """The numbers and the texts of lines."""
     number = 1
     unfinished: list[bytes] = []
-    while chunk := file.read(_CHUNK):
+    while chunk := file.read1(_CHUNK):
         head, end, tail = chunk.rpartition(b"\n")
         if end:
             lines = _decoded(b"".join((*unfinished, head)), shown, number).split("\n")
