@@ -28,6 +28,10 @@ def take_lock(home: Home) -> FileLock:
         lock = locks.take(home.supervisor_lock, _LOCK_PATIENCE)
         os.utime(home.supervisor_lock)
     except StoreBusy as error:
+        if is_stopping(home):
+            raise Conflict(
+                f"workers that run here{_by_whom(home)} are stopping: 'queuectl worker-stop' waits until they are gone"
+            ) from error
         raise Conflict(
             f"workers run here already{_by_whom(home)}: look with 'queuectl worker-status', "
             "end them with 'queuectl worker-stop'"
@@ -76,6 +80,12 @@ def fleet(home: Home) -> tuple[dict[str, Any] | None, list[dict[str, Any]]]:
         return None, []
     state = _told_state(home)
     return state, state.pop("workers", [])
+
+
+def is_stopping(home: Home) -> bool:
+    """Whether workers run that start no more jobs, since somebody wants them to end."""
+    supervisor, _ = fleet(home)
+    return bool(supervisor and supervisor.get("stopping"))
 
 
 def _told_state(home: Home) -> dict[str, Any]:

@@ -169,7 +169,8 @@ def _check_workers(visit: _Visit) -> Iterator[Finding]:
         )
     else:
         identity = pidfile.read(home.supervisor_pid)
-        yield Finding("workers", True, f"supervisor {identity.pid if identity else 'of another PID namespace'} runs")
+        does = "is stopping, and starts no more jobs" if control.is_stopping(home) else "runs"
+        yield Finding("workers", True, f"supervisor {identity.pid if identity else 'of another PID namespace'} {does}")
 
 
 def _check_pid_files(visit: _Visit) -> Iterator[Finding]:

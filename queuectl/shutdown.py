@@ -22,12 +22,15 @@ _EXIT_PATIENCE = 2.0
 _PAUSE = 0.02
 
 
-def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
+def stop(
+    home: Home, timeout: float | None = None, now: bool = False, *, on_asked: Callable[[], None] = lambda: None
+) -> bool:
     """Stop the workers and return when all are gone; False when none ran.
 
     Running jobs get ``timeout`` seconds to finish (default: the setting ``stop_timeout``), or none
     with ``now``. A supervisor that does not react in time is killed. Raises :class:`QueueError`
-    when it goes on for all that. Workers that somebody starts meanwhile are not meant.
+    when it goes on for all that. Workers that somebody starts meanwhile are not meant. ``on_asked`` is called as soon
+    as the supervisor was told: from then on the stop goes its way, whether anybody waits for it or not.
     """
     if not is_running(home):
         # Those of a supervisor that was killed just now end by themselves.
@@ -43,6 +46,7 @@ def stop(home: Home, timeout: float | None = None, now: bool = False) -> bool:
         return not is_running(home) or _is_another(pidfile.read(home.supervisor_pid), meant)
 
     _ask_to_stop(home, Request(now, timeout, meant))
+    on_asked()
     if _wait_until(is_gone, patience):
         identity = pidfile.read(home.supervisor_pid)
         if identity is None or identity != meant or not identity.is_here:

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from queuectl import files, leftovers, pidfile, wake
-from queuectl.clock import SYSTEM_CLOCK, Clock, iso
+from queuectl.clock import SYSTEM_CLOCK, Clock, after, iso
 from queuectl.crew import Crew, Member, ProcessCrew, ThreadCrew
 from queuectl.errors import QueueError, StoreError
 from queuectl.home import Home
@@ -88,6 +88,7 @@ class Supervisor:
         self.control = wake.open_fifo(home.control)
         self.started_at = clock.now()
         self.stop: Stop | None = None
+        self._jobs_end_by: str | None = None
         self.status = 0
         self._on_ready: Callable[[], None] | None = on_ready
         self._on_stopping = on_stopping
@@ -212,7 +213,10 @@ class Supervisor:
         """No new claims; running jobs have ``timeout`` seconds to finish."""
         logger.info("stopping: running jobs have %g seconds", timeout)
         now = self.clock.monotonic()
-        self.stop = Stop(deadline=now + timeout) if self.stop is None else self.stop.no_later_than(now + timeout)
+        before = self.stop
+        self.stop = Stop(deadline=now + timeout) if before is None else before.no_later_than(now + timeout)
+        if self.stop != before:
+            self._jobs_end_by = iso(after(self.clock.now(), self.stop.deadline - now))
         self._on_stopping(longest(timeout, self.settings.current().kill_grace))
         self._tell_all(STOP)
 
@@ -222,6 +226,7 @@ class Supervisor:
         self.status = status
         if self.stop is None or not self.stop.now:  # a third signal gives nobody more time
             self.stop = Stop(deadline=self.clock.monotonic(), now=True)
+            self._jobs_end_by = None
             self._on_stopping(longest(0, 0))
         self._tell_all(END_NOW)
 
@@ -467,6 +472,7 @@ class Supervisor:
                 "count": self.orders.count,
                 "drain": self.orders.drain,
                 "stopping": self.stop is not None,
+                "jobs_end_by": self._jobs_end_by,
                 "replaced": self._replaced,
                 "workers": [
                     {"name": member.name, "pid": member.pid, "ready": member.is_ready}

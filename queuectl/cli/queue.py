@@ -11,7 +11,7 @@ import click
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
-from queuectl.cli.summary import PUT_RIGHT, span, status_of, when
+from queuectl.cli.summary import PUT_RIGHT, span, status_of, stop_in_words, when
 from queuectl.model import DEAD, PENDING, PROCESSING, STATES, Job, Overview, Slot
 
 if TYPE_CHECKING:
@@ -105,6 +105,7 @@ def _workers_in_short(status: Mapping[str, Any]) -> dict[str, Any]:
         "busy": sum(worker.get("job") is not None for worker in status["workers"]),
         "supervisor": supervisor.get("pid"),
         "mode": supervisor.get("mode"),
+        "stopping": bool(supervisor.get("stopping")),
     }
 
 
@@ -128,7 +129,9 @@ def _workers_in_words(status: Mapping[str, Any], overview: Overview, stranded: i
     if not status["running"]:
         wanted = overview.counts[PENDING] > 0 or overview.next_slot is not None
         return "none running" + (": start them with 'queuectl worker-start'" if wanted else "")
-    return f"{short['running']} running, {short['busy']} busy (supervisor {short['supervisor']}, {short['mode']} mode)"
+    stop = stop_in_words(status["supervisor"], clock.SYSTEM_CLOCK.now())
+    told = f"{short['running']} running, {short['busy']} busy (supervisor {short['supervisor']}, {short['mode']} mode)"
+    return f"{told}, {stop}" if stop else told
 
 
 def _slot_in_short(slot: Slot, now: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from queuectl import clock
 from queuectl.api import Queue
-from queuectl.cli.summary import span, status_of
+from queuectl.cli.summary import WORKERS_ARE_STOPPING, span, status_of
 from queuectl.model import CANCELLED, COMPLETED, DEAD, ENDED, PENDING, PROCESSING, SUCCEEDED, Job
 
 _SHOWN = 5
@@ -63,11 +63,19 @@ def _would_run(queue: Queue, job: Job) -> str:
         return "the whole queue is paused until 'queuectl resume'"
     if group.paused:
         return f"its group {group.name} is paused until 'queuectl resume {group.name}'"
-    if not status_of(queue.home)["running"]:
-        return "no workers run: start them with 'queuectl worker-start'"
+    if lack := _lack_of_workers(queue):
+        return lack
     if group.limit is not None and group.processing >= group.limit:
         return f"its group {group.name} has reached its limit of {group.limit} at once"
     return "ready: it starts when its turn comes and a worker is free"
+
+
+def _lack_of_workers(queue: Queue) -> str | None:
+    """Why no worker takes any job; None where some do."""
+    workers = status_of(queue.home)
+    if not workers["running"]:
+        return "no workers run: start them with 'queuectl worker-start'"
+    return WORKERS_ARE_STOPPING if workers["supervisor"].get("stopping") else None
 
 
 def _other_jobs(queue: Queue, job: Job) -> str:

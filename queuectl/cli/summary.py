@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
@@ -42,6 +42,19 @@ def when(job: Job, now: int) -> str:
 def span(micros: int) -> str:
     """A duration in microseconds, for people."""
     return clock.human(max(0, micros) / SECOND)
+
+
+WORKERS_ARE_STOPPING = "the workers are stopping: 'queuectl worker-start' once they are gone"
+"""What is said to somebody whose jobs wait for workers that start no more."""
+
+
+def stop_in_words(supervisor: Mapping[str, Any] | None, now: int) -> str:
+    """What a stop that is under way leaves to running jobs; empty when there is none."""
+    if supervisor is None or not supervisor.get("stopping"):
+        return ""
+    end = supervisor.get("jobs_end_by")
+    left = clock.timestamp(end) - now if isinstance(end, str) else 0
+    return f"stopping: running jobs have {span(left)} left" if left > 0 else "stopping: running jobs are being ended"
 
 
 def is_stranded(queue: Queue, job_id: str) -> bool:

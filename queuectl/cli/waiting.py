@@ -152,6 +152,10 @@ class Hint:
 
         if not control.is_running(self._queue.home):
             output.note("no workers are running: start them with 'queuectl worker-start'")
+        elif is_any_waiting and control.is_stopping(self._queue.home):
+            from queuectl.cli.summary import WORKERS_ARE_STOPPING
+
+            output.note(WORKERS_ARE_STOPPING)
         elif is_any_waiting:
             self._tell_of_a_pause(of_all)
 

@@ -11,7 +11,7 @@ from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
-from queuectl.cli.summary import span, when
+from queuectl.cli.summary import span, stop_in_words, when
 from queuectl.model import PENDING, STATES, GroupState
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ def _print(queue: Queue, picture: Picture) -> None:
         [
             ("queue", queue.home.database),
             ("jobs", ", ".join(counts.values())),
-            ("workers", _crew(picture)),
+            ("workers", _crew(picture, now)),
             ("pace", _pace(picture)),
             *(
                 [("next", f"{upcoming.id}, {when(upcoming, now)}: {output.escape(upcoming.command)}")]
@@ -130,11 +130,12 @@ def _group(group: GroupState, all_paused: bool) -> list[str]:
     return [group.name, limit, str(group.processing), str(group.pending), state]
 
 
-def _crew(picture: Picture) -> str:
+def _crew(picture: Picture, now: int) -> str:
     if picture.supervisor is None:
         return "none running"
     busy = sum(worker.job is not None for worker in picture.workers)
-    return f"{len(picture.workers)} running, {busy} busy"
+    stop = stop_in_words(picture.supervisor, now)
+    return f"{len(picture.workers)} running, {busy} busy" + (f", {stop}" if stop else "")
 
 
 def _pace(picture: Picture) -> str:

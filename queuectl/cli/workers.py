@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -12,14 +13,17 @@ from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
-from queuectl.cli.summary import status_of
-from queuectl.errors import InvalidInput
+from queuectl.cli.summary import status_of, stop_in_words
+from queuectl.errors import InvalidInput, QueueError
+from queuectl.model import PROCESSING
 
 if TYPE_CHECKING:
     from queuectl.home import Home
 
 MOST_WORKERS = 512
 _NOT_RUNNING = 3
+_PATIENCE = 1.0
+"""Seconds that a locked database is waited for, to tell what a stop waits for."""
 
 _TABLE = (
     Column("WORKER"),
@@ -111,11 +115,38 @@ def cmd_worker_stop(app: App, timeout: str | None, now: bool) -> None:
 
     if not control.is_running(queue.home):
         queue.require()  # workers that run can be stopped, whatever became of their queue
-    stopped = shutdown.stop(queue.home, seconds, now)
+    asked = False
+
+    def tell() -> None:
+        nonlocal asked
+        asked = True
+        if output.stderr_on_terminal() and not now:
+            _tell_what_is_waited_for(queue.home, seconds)
+
+    try:
+        stopped = shutdown.stop(queue.home, seconds, now, on_asked=tell)
+    except KeyboardInterrupt:
+        if asked:
+            output.note("interrupted; the workers go on stopping")
+        raise
     if app.json:
         output.emit_json({"stopped": stopped})
     else:
         output.note("the workers have stopped" if stopped else "no workers are running")
+
+
+def _tell_what_is_waited_for(home: Home, timeout: float | None) -> None:
+    """Say which jobs a stop waits for, and how long. It is under way, so that nothing here may end with an error."""
+    from queuectl import settings
+    from queuectl.api import Queue
+
+    patience = settings.load_or_defaults(home.settings).stop_timeout if timeout is None else timeout
+    with contextlib.suppress(QueueError):
+        ids = [job.id for job in Queue(home.database, busy_timeout=_PATIENCE).jobs(PROCESSING)]
+        if ids and patience:
+            what, them = (f"job {ids[0]}", "it") if len(ids) == 1 else (f"{len(ids)} jobs", "them")
+            most = clock.human(patience).replace(".0s", "s")
+            output.note(f"waiting for {what}, for {most} at most; 'queuectl worker-stop --now' ends {them} at once")
 
 
 @command(
@@ -141,9 +172,11 @@ def _print_status(status: dict[str, Any]) -> None:
     now = clock.SYSTEM_CLOCK.now()
     told = (
         f"supervisor {supervisor.get('pid', '-')}, {supervisor.get('mode', '-')} mode, "
-        f"{len(workers)} workers, up for {_since(supervisor.get('started_at'), now)}"
+        f"{len(workers)} {'worker' if len(workers) == 1 else 'workers'}, "
+        f"up for {_since(supervisor.get('started_at'), now)}"
     )
-    output.emit(output.escape(told) + "\n\n")
+    stop = stop_in_words(supervisor, now)
+    output.emit(output.escape(told + (f", {stop}" if stop else "")) + "\n\n")
     rows = [
         [
             str(worker["name"]),

@@ -419,7 +419,7 @@ def test_worker_commands_hand_their_options_on(bench: Bench, monkeypatch: pytest
     calls: list[tuple[Any, ...]] = []
     monkeypatch.setattr(launch, "start", lambda home, *rest: calls.append(rest) or 4711)
     monkeypatch.setattr(launch, "run", lambda home, *rest: calls.append(rest) or 130)
-    monkeypatch.setattr(shutdown, "stop", lambda home, *rest: calls.append(rest) or True)
+    monkeypatch.setattr(shutdown, "stop", lambda home, *rest, on_asked: calls.append(rest) or True)
     assert bench.run("worker-start", "--count", "3", "--mode", "thread").out == "4711\n"
     assert json.loads(bench.run("worker-start", "--json", "--count", "1").out)["pid"] == 4711
     assert bench.run("worker-run", "--drain", "--count", "512").code == 130

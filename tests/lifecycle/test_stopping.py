@@ -368,3 +368,52 @@ def test_a_stop_does_not_change_what_ended_an_attempt(farm: Farm, mode: str) -> 
     eventually(lambda: running(farm, "j"), "its time is up, and its grace has begun")
     farm.stop("--now")
     assert (farm.queue.get("j").state, farm.queue.attempts("j")[0].outcome) == ("dead", "timed_out")
+
+
+def test_everybody_who_looks_is_told_of_a_stop_under_way(farm: Farm, mode: str) -> None:
+    farm.queue.enqueue(f"echo up; sleep {farm.token}", id="j")
+    farm.start(1, mode)
+    eventually(lambda: running(farm, "j"))
+    farm.queue.enqueue("true", id="next")
+    assert json.loads(farm.run("status", "--json").stdout)["workers"]["stopping"] is False
+    assert "stopping" not in farm.run("status").stdout + farm.run("worker-status").stdout
+    stop = farm.launch("worker-stop", "--timeout", "1h")
+    eventually(lambda: control.is_stopping(farm.home))
+    left = "stopping: running jobs have 59m "
+    for command in ("worker-status", "status", "watch"):
+        assert left in farm.run(command).stdout, command
+    assert json.loads(farm.run("status", "--json").stdout)["workers"]["stopping"] is True
+    told = json.loads(farm.run("worker-status", "--json").stdout)["supervisor"]
+    assert told["stopping"] is True
+    assert told["jobs_end_by"] > told["started_at"]
+    assert "is stopping, and starts no more jobs" in farm.run("doctor").stdout
+    once_gone = "the workers are stopping: 'queuectl worker-start' once they are gone"
+    assert farm.run("why", "next").stdout == f"pending: {once_gone}\n"
+    waiting = farm.launch("wait", "next")
+    eventually(lambda: once_gone in waiting.errors())
+    again = farm.run("worker-start", "--count", "1")
+    assert again.returncode == 4
+    assert "are stopping: 'queuectl worker-stop' waits until they are gone" in again.stderr
+    farm.stop("--now")
+    assert stop.wait().returncode == 0
+
+
+def test_a_stop_that_comes_sooner_or_at_once_is_told_as_such(farm: Farm) -> None:
+    farm.run("config", "set", "kill_grace", "1h")
+    enqueue_sleeper(farm, "deaf", "trap '' TERM; ")
+    farm.start(1)
+    eventually(lambda: running(farm, "deaf"))
+
+    def end() -> str | None:
+        supervisor, _ = control.fleet(farm.home)
+        assert supervisor is not None
+        return supervisor["jobs_end_by"]
+
+    assert end() is None
+    farm.launch("worker-stop", "--timeout", "2h")
+    first = eventually(end)
+    farm.launch("worker-stop", "--timeout", "1h")
+    eventually(lambda: end() < first)
+    farm.launch("worker-stop", "--timeout", "0")
+    eventually(lambda: "stopping: running jobs are being ended" in farm.run("worker-status").stdout)
+    farm.stop("--now")

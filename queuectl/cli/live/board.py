@@ -12,6 +12,7 @@ from rich.text import Text
 from queuectl import clock
 from queuectl.cli.live.pen import GAP, Cell, Column, Pen, Table, width_of
 from queuectl.cli.output import STATE_STYLES
+from queuectl.cli.summary import stop_in_words
 from queuectl.model import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, STATES, GroupState, Job
 from queuectl.observer import IDLE, LOST, RUNNING, Picture, Worker
 
@@ -151,6 +152,8 @@ class Board:
             return [Cell("none running", style), *([hint] if style else [])]
         states = [worker.state for worker in workers]
         told = [Cell(f"{len(states) - states.count(LOST)} running"), Cell(f"{states.count(RUNNING)} busy", "cyan")]
+        if stop := stop_in_words(supervisor, self._now):
+            told.append(Cell(stop, "bold yellow"))
         return [*told, Cell(f"supervisor {supervisor.get('pid', '-')}, {supervisor.get('mode', '-')} mode", "dim")]
 
     def _pace(self) -> list[Cell]:
