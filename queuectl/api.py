@@ -178,6 +178,8 @@ class Queue:
         self.make()
         if not jobs:
             return ()
+        if self._is_strangers and any(job.export for job in jobs):
+            raise self._secrets_refused()
         added = self._store().add(jobs, self._clock.now(), self.settings.max_retries)
         wake.workers(self.home, len(added) + added.freed)
         return added
@@ -204,6 +206,8 @@ class Queue:
         from queuectl.schedule import new_schedule
 
         now, fields = self._clock.now(), {**job, "command": command}
+        if fields.get("export") and self._is_strangers:
+            raise self._secrets_refused()
         retries = self.settings.max_retries
         new = new_schedule(
             name, expression, fields, zone=tz, overlap=overlap, missed=missed, max_retries=retries, now=now
@@ -229,6 +233,17 @@ class Queue:
         resumed = self._store().schedules.resume(names, self._clock.now())
         wake.workers(self.home, 1)
         return resumed
+
+    @property
+    def _is_strangers(self) -> bool:
+        """Whether the queue is another user's, and nobody named it: they may have put it in our way."""
+        return not self._location.explicit and self.home.foreign_owner is not None
+
+    def _secrets_refused(self) -> InvalidInput:
+        return InvalidInput(
+            f"{self.home.database} belongs to {self.home.foreign_owner}, who could read the variables that are exported: "
+            "name this queue with --db, or QUEUECTL_DB_PATH, where that is meant"
+        )
 
     def get(self, job_id: str) -> Job:
         """One job. Raises :class:`~queuectl.errors.NoSuchJob`."""
@@ -305,6 +320,8 @@ class Queue:
         Raises ``InvalidInput``, ``NoSuchJob``, and ``Conflict`` when it does not wait any more.
         """
         changed = changes(fields, (unset,) if isinstance(unset, str) else tuple(unset))
+        if changed.get("export") and self._is_strangers:
+            raise self._secrets_refused()
         if "max_retries" in changed and changed["max_retries"] is None:
             changed["max_retries"] = self.settings.max_retries
         now = self._clock.now()

@@ -102,6 +102,22 @@ class Home(NamedTuple):
         """Whether something lies at the database's path, be it a database or not."""
         return os.path.lexists(self.database)
 
+    @property
+    def foreign_owner(self) -> str | None:
+        """The name of whom the database belongs to; None where it is ours, or not there."""
+        try:
+            owner = os.stat(self.database).st_uid
+        except OSError:
+            return None
+        if owner == os.geteuid():
+            return None
+        import pwd
+
+        try:
+            return pwd.getpwuid(owner).pw_name
+        except KeyError:
+            return f"user {owner}"
+
     def require(self) -> None:
         """Raise :class:`NoSuchQueue` when nothing lies at the database's path."""
         if not self.exists:

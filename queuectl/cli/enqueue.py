@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import sys
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -17,6 +18,7 @@ from queuectl.errors import InvalidInput, JobExists, QueueError, closest
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
+    from queuectl.home import Home
 
 _STDIN = "-"
 _LIKE_A_GROUP = 0.8
@@ -331,6 +333,7 @@ def cmd_enqueue(
     if nul and not each:
         raise click.UsageError("-0 tells what separates the values of --each: give that, too")
     queue = app.queue()
+    _tell_foreign_owner(queue.home)
     one = job_file is None and not each
     if each:
         from queuectl.cli import sweeping
@@ -355,6 +358,12 @@ def cmd_enqueue(
         _print(queue, ids, one=one, as_json=app.json)
         return 0
     return _wait(queue, ids, one=one, as_json=app.json)
+
+
+def _tell_foreign_owner(home: Home) -> None:
+    """Say so when a queue is another user's: below a directory of theirs, we may not know of it."""
+    if (owner := home.foreign_owner) is not None and os.access(home.database, os.R_OK | os.W_OK):
+        output.note(f"{home.database} belongs to {owner}, who can read what is enqueued, and decides how it is run")
 
 
 def _tell_of_doomed(doomed: Mapping[str, str]) -> None:

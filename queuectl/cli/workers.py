@@ -224,13 +224,5 @@ def _made_home(app: App) -> Home:
 
 def _tell_foreign_owner(home: Home) -> None:
     """Say so when others decide what our workers run: in a directory of theirs, we may not know of their queue."""
-    import pwd
-
-    owner = os.stat(home.database).st_uid
-    if owner == os.geteuid():
-        return
-    try:
-        name = pwd.getpwuid(owner).pw_name
-    except KeyError:
-        name = f"user {owner}"
-    output.note(f"{home.database} belongs to {name}: its jobs run with your rights")
+    if (owner := home.foreign_owner) is not None:
+        output.note(f"{home.database} belongs to {owner}: its jobs run with your rights")

@@ -201,9 +201,49 @@ def test_a_queue_of_somebody_else_is_told_and_works(plain_farm: Farm, mode: str)
     assert Path(plain_farm.home.log("j")).read_text() == "0\n"
 
 
+@NEEDS_ROOT
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["enqueue", "--export", "TOKEN", "--command", "true"],
+        ["enqueue", "--export", "TOKEN", "--each", "--", "echo"],
+        ["enqueue", "--job-file", "-"],
+        ["edit", "theirs", "--export", "TOKEN"],
+        ["cron", "add", "s", "@daily", "--export", "TOKEN", "--", "true"],
+    ],
+    ids=lambda words: " ".join(words[:2] + words[-1:]),
+)
+def test_a_queue_that_somebody_else_put_in_ones_way_gets_no_variables(plain_farm: Farm, words: list[str]) -> None:
+    below = plain_farm.directory / "below"
+    below.mkdir()
+    plain_farm.queue.enqueue("true", id="theirs")
+    jobs = '{"command": "true"}\n{"command": "false", "export": ["TOKEN"]}\n'
+
+    def ask(*arguments: str) -> subprocess.CompletedProcess[str]:
+        env = {**os.environ, "TOKEN": "s3cret"}
+        command = [sys.executable, "-m", "queuectl", *arguments]
+        return subprocess.run(
+            command, cwd=below, env=env, input=jobs, capture_output=True, text=True, timeout=60, check=False
+        )
+
+    refused = ask(*words)
+    assert refused.returncode == 2
+    owner = pwd.getpwuid(NOBODY).pw_name
+    database = plain_farm.home.database
+    *_, error = refused.stderr.splitlines()
+    assert error.startswith(f"queuectl: error: {database} belongs to {owner}, who could read the variables")
+    assert [job.export for job in plain_farm.queue.jobs()] == [()]
+    assert plain_farm.queue.schedules() == []
+    named = ask("--db", database, *words)
+    assert named.returncode == 0, named.stderr
+    told = f"queuectl: {database} belongs to {owner}, who can read what is enqueued, and decides how it is run\n"
+    assert (told in named.stderr) == (words[0] == "enqueue")
+    assert ask("enqueue", "--command", "true").stderr == told
+
+
 def test_ones_own_queue_needs_no_word(farm: Farm) -> None:
-    done = farm.run("worker-start", "--count", "1")
-    assert done.stderr == ""
+    assert farm.run("enqueue", "--command", "true").stderr == ""
+    assert farm.run("worker-start", "--count", "1").stderr == ""
 
 
 @NEEDS_ROOT
