@@ -112,7 +112,7 @@ def cmd_show(app: App, job_id: str) -> None:
         more = {"after": after, "after_any": after_any}
         output.emit_json({**job.as_dict(), **more, "attempt_history": [attempt.as_dict() for attempt in attempts]})
         return
-    output.emit_fields(_details(queue, job, needs, len(attempts)))
+    output.emit_fields(_details(queue, job, needs, attempts))
     if attempts:
         output.emit("\n")
         output.emit_table(_ATTEMPTS, [_attempt_row(attempt) for attempt in attempts])
@@ -121,10 +121,9 @@ def cmd_show(app: App, job_id: str) -> None:
             output.emit(output.escape(f"attempt {attempt.number} left running: {', '.join(attempt.leftover)}") + "\n")
 
 
-def _details(queue: Queue, job: Job, needs: Sequence[Needed], starts: int) -> list[tuple[str, str]]:
+def _details(queue: Queue, job: Job, needs: Sequence[Needed], attempts: Sequence[Attempt]) -> list[tuple[str, str]]:
     now = clock.SYSTEM_CLOCK.now()
-    log = queue.home.log(job.id)
-    in_all = f" ({starts} in all)" if starts != job.attempts else ""
+    in_all = f" ({len(attempts)} in all)" if len(attempts) != job.attempts else ""
     fields: list[tuple[str, str | None]] = [
         ("id", job.id),
         ("state", _state(queue, job)),
@@ -147,9 +146,15 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed], starts: int) -> li
         ("waits", when(job, now) if job.held or (job.state == PENDING and job.blockers) else None),
         ("started", f"{_moment(job.started_at)} by {job.worker}" if job.state == PROCESSING else None),
         ("ended", f"{_moment(job.ended_at or job.updated_at)} ({when(job, now)})" if job.ended else None),
-        ("log", log if os.path.lexists(log) else None),
+        ("log", _log(queue.home.log(job.id), attempts)),
     ]
     return [(name, value) for name, value in fields if value]
+
+
+def _log(path: str, attempts: Sequence[Attempt]) -> str | None:
+    if os.path.lexists(path):
+        return path
+    return f"missing: {path} (see 'queuectl doctor')" if any(attempt.log_bytes for attempt in attempts) else None
 
 
 def _state(queue: Queue, job: Job) -> str:

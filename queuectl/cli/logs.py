@@ -11,7 +11,7 @@ from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.jobs import count
 from queuectl.cli.logtext import Gap, LogFile
-from queuectl.errors import NotFound
+from queuectl.errors import NotFound, QueueError
 from queuectl.model import CANCELLED
 
 if TYPE_CHECKING:
@@ -48,12 +48,26 @@ def cmd_logs(app: App, job_id: str, follow: bool, lines: str | None, attempt: st
         collected = _Collected()
         reader.print(collected, last)
         output.emit_json({"id": job_id, "attempt": number, "text": collected.text, "dropped_bytes": collected.dropped})
+        _tell_what_is_missing(queue, job_id, reader)
         return
     sink = _Terminal() if output.on_terminal() else _Pipe()
     wrote = _follow(queue, reader, sink, last) if follow else reader.print(sink, last)
     sink.end()
+    _tell_what_is_missing(queue, job_id, reader)
     if not wrote:
         output.note(f"job {job_id} has written nothing{f': {part.not_started}' if part.not_started else ''}")
+
+
+def _tell_what_is_missing(queue: Queue, job_id: str, reader: _Reader) -> None:
+    """Say so where attempts wrote more than the log holds. Raises :class:`QueueError` where there is no log at all."""
+    if missing := reader.missing:
+        text = (
+            f"{missing} {'byte' if missing == 1 else 'bytes'} of the output of job {job_id} "
+            f"{'is' if missing == 1 else 'are'} missing from {queue.home.logs}: 'queuectl doctor' says more"
+        )
+        if not reader.has_log:
+            raise QueueError(text)
+        output.note(text)  # the job may have cut it short
 
 
 class _Part:
@@ -62,6 +76,8 @@ class _Part:
     start: int
     end: int | None
     is_over: bool
+    recorded: int
+    """Where that ends which was recorded as written."""
     not_started: str | None
     """Why there is no attempt at all; None when there is one."""
 
@@ -75,6 +91,8 @@ class _Part:
         attempts = self._queue.attempts(self._job_id)
         never = "it was cancelled before it started" if job.state == CANCELLED else "it has not started yet"
         self.not_started = None if attempts else never
+        chosen = [each for each in attempts if self._number in (None, each.number)]
+        self.recorded = max(((each.log_offset or 0) + each.log_bytes for each in chosen if each.log_bytes), default=0)
         if self._number is None:
             # A log that is there before the first attempt is of a job of this name that was removed.
             self.start, self.end, self.is_over = 0, None if attempts else 0, job.ended
@@ -175,6 +193,16 @@ class _Reader:
         self._path, self.part = path, part
         self._file: LogFile | None = None
         self._position: int | None = None
+
+    @property
+    def has_log(self) -> bool:
+        """Whether a log was found."""
+        return self._file is not None
+
+    @property
+    def missing(self) -> int:
+        """How many bytes were recorded as written beyond the log's end."""
+        return max(0, self.part.recorded - (0 if self._file is None else self._file.size))
 
     def print(self, sink: _Sink, last: int | None = None) -> bool:
         """Print what is there and was not printed yet, at first the ``last`` lines only; whether there was any."""

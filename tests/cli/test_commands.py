@@ -308,6 +308,32 @@ def test_logs_of_a_silent_job(bench: Bench) -> None:
         assert bench.run("logs", *args, "1").err == "queuectl: job 1 has written nothing\n"
 
 
+def test_logs_say_when_output_is_missing(written: Bench) -> None:
+    log = Path(written.queue.home.log("1"))
+    there = log.read_bytes()
+    missing = f"of the output of job 1 are missing from {log.parent}: 'queuectl doctor' says more\n"
+
+    def ask(*args: str) -> tuple[int, str, str]:
+        result = written.run("logs", *args, "1")
+        return result.code, result.out, result.err.removeprefix("queuectl: ")
+
+    assert f" {log}\n" in written.run("show", "1").out
+    log.unlink()
+    for args in ((), ("-f",), ("-n", "1")):
+        assert ask(*args) == (1, "", f"error: 18 bytes {missing}")
+    code, out, err = ask("--json")
+    assert (code, json.loads(out)["text"], err) == (1, "", f"error: 18 bytes {missing}")
+    assert ask("--attempt", "1") == (1, "", f"error: 8 bytes {missing}")
+    assert ask("--attempt", "2")[0] == 0, "it has written nothing"
+    assert f" missing: {log} (see 'queuectl doctor')" in written.run("show", "1").out
+    log.write_bytes(there[:10])
+    assert ask() == (0, "one\ntwo\nth", f"8 bytes {missing}")
+    assert ask("--attempt", "1") == (0, "one\ntwo\n", "")
+    assert ask("--attempt", "3") == (0, "th", f"8 bytes {missing}")
+    log.write_bytes(there)
+    assert ask() == (0, there.decode(), "")
+
+
 @pytest.fixture
 def written(bench: Bench) -> Bench:
     """A job ``1`` with three attempts: one with output, one without, one with more."""
