@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from queuectl import files, settings, wake
@@ -397,13 +397,19 @@ class Queue:
         return revived
 
     def prune(
-        self, older_than: float | str, states: str | Collection[str] | None = None, *, dry_run: bool = False
+        self,
+        older_than: float | str,
+        states: str | Collection[str] | None = None,
+        *,
+        dry_run: bool = False,
+        on_progress: Callable[[int], None] = lambda jobs: None,
     ) -> int:
         """Remove jobs that ended longer ago than this, with their attempts and logs; how many there were.
 
         ``older_than`` is seconds or text such as ``7d``. Of the ended states all may be named; by default
         ``completed`` and ``cancelled`` jobs go. With ``dry_run`` nothing is changed. The work is done in small
-        transactions, so that nobody waits for long; what is interrupted is done in part.
+        transactions, so that nobody waits for long; what is interrupted is done in part. ``on_progress`` is called after each,
+        with how many jobs are gone by then.
         """
         from queuectl import pruning
 
@@ -414,7 +420,7 @@ class Queue:
         before = self._clock.now() - round(seconds(older_than, "older_than") * SECOND)
         if dry_run:
             return self._store().count_old(chosen, before)
-        return pruning.prune(self.home, self._store(), chosen, before)
+        return pruning.prune(self.home, self._store(), chosen, before, on_progress)
 
     def wait(
         self, ids: Collection[str] | None = None, timeout: float | None = None, *, batch: str | None = None

@@ -10,7 +10,7 @@ import errno
 import logging
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING
 
 from queuectl import locks
@@ -40,16 +40,23 @@ _RESERVE = 0.25
 """The share of a database that may be free where jobs come and go: new ones take it again."""
 
 
-def prune(home: Home, store: Store, states: Collection[str], before: int) -> int:
+def prune(
+    home: Home,
+    store: Store,
+    states: Collection[str],
+    before: int,
+    on_progress: Callable[[int], None] = lambda jobs: None,
+) -> int:
     """Remove all jobs that are in one of ``states`` since before a time (microseconds); how many there were.
 
-    Raises :class:`StoreError`, also for a log that cannot be removed.
+    ``on_progress`` is told how many are gone by then. Raises :class:`StoreError`, also for a log that cannot be removed.
     """
     removed, more = 0, True
     while more:
         began = time.monotonic()
         jobs, more = prune_some(home, store, states, before)
         removed += jobs
+        on_progress(removed)
         _breathe(began)
     while removed and store.give_back(_PAGES):
         time.sleep(_BREATH)

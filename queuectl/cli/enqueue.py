@@ -335,21 +335,23 @@ def cmd_enqueue(
     queue = app.queue()
     _tell_foreign_owner(queue.home)
     one = job_file is None and not each
-    if each:
-        from queuectl.cli import sweeping
+    with _answered_interrupts() as begin_change:
+        if each:
+            from queuectl.cli import sweeping
 
-        if unique is not None:
-            raise _names_one_job()
-        if job_file is not None:
-            raise click.UsageError("--each and --job-file exclude each other: give one of them")
-        ids: Collection[str] = sweeping.add(queue, each, nul, (command, command_file, argv), options)
-    elif job_file is not None:
-        say_that_stdin_is_read(job_file)
-        ids = _add_file(queue, job_file, options)
-    else:
-        line = command_line(command, command_file, argv)
-        output.probe()
-        ids = queue.add_checked([model.new_job({**options, "id": given_id, "command": line})])
+            if unique is not None:
+                raise _names_one_job()
+            if job_file is not None:
+                raise click.UsageError("--each and --job-file exclude each other: give one of them")
+            source = command, command_file, argv
+            ids: Collection[str] = sweeping.add(queue, each, nul, source, options, begin_change)
+        elif job_file is not None:
+            say_that_stdin_is_read(job_file)
+            ids = _add_file(queue, job_file, options, begin_change)
+        else:
+            line = command_line(command, command_file, argv)
+            begin_change()
+            ids = queue.add_checked([model.new_job({**options, "id": given_id, "command": line})])
     if isinstance(ids, model.Added):
         _tell_of_doomed(ids.doomed)
     if group is not None and ids:
@@ -358,6 +360,27 @@ def cmd_enqueue(
         _print(queue, ids, one=one, as_json=app.json)
         return 0
     return _wait(queue, ids, one=one, as_json=app.json)
+
+
+@contextlib.contextmanager
+def _answered_interrupts() -> Iterator[Callable[[], None]]:
+    """Say what an interrupt comes to. What it yields is called when all is understood, and what follows adds jobs."""
+    is_certain = True
+
+    def begin_change() -> None:
+        nonlocal is_certain
+        output.probe()
+        is_certain = False
+
+    try:
+        yield begin_change
+    except KeyboardInterrupt:
+        output.note(
+            "interrupted; nothing was accepted"
+            if is_certain
+            else "interrupted; 'queuectl list' tells whether it was accepted, whole or not at all"
+        )
+        raise
 
 
 def _tell_foreign_owner(home: Home) -> None:
@@ -432,17 +455,17 @@ def say_that_stdin_is_read(path: str) -> None:
         output.note("reading from the terminal; end with Ctrl-D")
 
 
-def _add_file(queue: Queue, path: str, options: Mapping[str, Any]) -> Collection[str]:
+def _add_file(queue: Queue, path: str, options: Mapping[str, Any], begin_change: Callable[[], None]) -> Collection[str]:
     given = {key: value for key, value in options.items() if value is not None}
     try:
-        return queue.add_checked(_jobs_of(path, given))
+        return queue.add_checked(_jobs_of(path, given, begin_change))
     except JobExists as error:
         from queuectl.jobfile import shown_path
 
         raise JobExists(f"{shown_path(path)}: {error}") from error
 
 
-def _jobs_of(path: str, options: Mapping[str, Any]) -> Iterator[model.NewJob]:
+def _jobs_of(path: str, options: Mapping[str, Any], begin_change: Callable[[], None]) -> Iterator[model.NewJob]:
     """The jobs of a file, with the options that were given on the command line where one is silent."""
     from queuectl.jobfile import read_jobs, shown_path
 
@@ -451,8 +474,7 @@ def _jobs_of(path: str, options: Mapping[str, Any]) -> Iterator[model.NewJob]:
             yield model.new_job(_with_defaults(entry.fields, options) if options else entry.fields)
         except InvalidInput as error:
             raise InvalidInput(f"{shown_path(path)}, {entry.place}: {error}") from error
-    # All is understood; what follows changes something.
-    output.probe()
+    begin_change()
 
 
 def _with_defaults(fields: Any, options: Mapping[str, Any]) -> Any:

@@ -226,7 +226,11 @@ def cmd_cancel(app: App, ids: Sequence[str], batch: str | None, wait: bool) -> N
     if wait:
         from queuectl.cli.waiting import block
 
-        block(queue, queue.watch(ids), ids, None)
+        try:
+            block(queue, queue.watch(ids), ids, None)
+        except KeyboardInterrupt:
+            output.note("interrupted; the jobs are cancelled, and what still ran of them goes on ending")
+            raise
     jobs = [queue.get(job_id) for job_id in dict.fromkeys(ids)]
     ending = sum(job.state == PROCESSING for job in jobs)
     still = "" if not ending else ", still ending" if ending == len(jobs) else f", {ending} still ending"

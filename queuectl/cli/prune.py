@@ -31,8 +31,24 @@ def cmd_prune(app: App, older_than: str, state: Sequence[str], dry_run: bool) ->
     """Remove jobs that ended long ago, with their logs."""
     age = clock.seconds(older_than, "--older-than")
     states = tuple(dict.fromkeys(known_state(name) for text in state for name in text.split(",")))
-    removed = app.existing_queue().prune(age, states, dry_run=dry_run)
+    removed = 0
+
+    def note_progress(jobs: int) -> None:
+        nonlocal removed
+        removed = jobs
+
+    try:
+        removed = app.existing_queue().prune(age, states, dry_run=dry_run, on_progress=note_progress)
+    except KeyboardInterrupt:
+        if not dry_run:
+            gone = f"at least {_counted(removed)} pruned by then" if removed else "what was pruned by then stays so"
+            output.note(f"interrupted; {gone}, and the same command goes on with the rest")
+        raise
     if app.json:
         output.emit_json({"pruned": removed, "dry_run": dry_run})
     else:
-        output.note(f"{removed} {'job' if removed == 1 else 'jobs'} {'would be ' if dry_run else ''}pruned")
+        output.note(f"{_counted(removed)} {'would be ' if dry_run else ''}pruned")
+
+
+def _counted(jobs: int) -> str:
+    return f"{jobs} {'job' if jobs == 1 else 'jobs'}"

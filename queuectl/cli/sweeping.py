@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from queuectl import model, template
-from queuectl.cli import output
 from queuectl.cli.enqueue import command_line, say_that_stdin_is_read
 from queuectl.errors import InvalidInput
 from queuectl.jobfile import STDIN, read_values, shown_path
@@ -25,8 +24,12 @@ def add(
     nul: bool,
     source: tuple[str | None, str | None, Sequence[str]],
     options: Mapping[str, Any],
+    begin_change: Callable[[], None],
 ) -> Collection[str]:
-    """Add a job for each value; ``source`` is the command as a text, its file, or its words. Returns the ids."""
+    """Add a job for each value; ``source`` is the command as a text, its file, or its words. Returns the ids.
+
+    ``begin_change`` is called when all values are understood.
+    """
     text, command_file, words = source
     if [*paths, command_file].count(STDIN) > 1:
         raise click.UsageError("standard input can be read once only: name a file for the other")
@@ -37,7 +40,13 @@ def add(
     count = len(paths)
     repeated = template.of_words(words, count) if words else template.of_text(line, count, what)
     like = model.new_job({**options, "command": line})
-    return queue.add_checked(jobs(paths, repeated, like, separator=b"\0" if nul else b"\n"))
+    separator = b"\0" if nul else b"\n"
+
+    def checked() -> Iterator[model.NewJob]:
+        yield from jobs(paths, repeated, like, separator=separator)
+        begin_change()
+
+    return queue.add_checked(checked())
 
 
 def jobs(paths: Sequence[str], command: Template, like: model.NewJob, *, separator: bytes) -> Iterator[model.NewJob]:
@@ -56,5 +65,3 @@ def jobs(paths: Sequence[str], command: Template, like: model.NewJob, *, separat
             except InvalidInput as error:
                 raise InvalidInput(f"{shown_path(paths[0])}, line {line}: {error}") from error
             yield like._replace(command=filled)
-    # All is understood; what follows changes something.
-    output.probe()

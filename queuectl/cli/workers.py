@@ -87,7 +87,11 @@ def cmd_worker_start(app: App, count: str | None, mode: str, drain: bool) -> Non
     home = _made_home(app)
     from queuectl import launch
 
-    pid = launch.start(home, workers, mode, drain)
+    try:
+        pid = launch.start(home, workers, mode, drain)
+    except KeyboardInterrupt:
+        output.note("interrupted; the workers that were being started have been told to stop")
+        raise
     if app.json:
         output.emit_json({"pid": pid, "count": workers, "mode": mode})
     else:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from program import Bench, Result, call
 
-from queuectl import control, launch, shutdown
+from queuectl import Queue, control, launch, pruning, shutdown
 from queuectl.clock import SECOND, SYSTEM_CLOCK
 from queuectl.model import Outcome
 from queuectl.retry import Verdict
@@ -429,6 +429,34 @@ def test_a_wait_that_gives_up_says_whom_for(bench: Bench) -> None:
     for words in ((), ("x", "y"), ("--batch", "b")):
         several = bench.run("wait", *words, "--timeout", "0")
         assert (several.code, several.err) == (124, "queuectl: error: not all had ended after 0s; they go on\n")
+
+
+def interrupted(*args: Any, **options: Any) -> Any:
+    """In the place of something that is interrupted."""
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_prune_says_how_much_is_done(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pruning, "_breathe", interrupted)
+    assert bench.run("prune", "--older-than", "0").err == (
+        "queuectl: interrupted; what was pruned by then stays so, and the same command goes on with the rest\n"
+    )
+    bench.ended()
+    bench.ended()
+    result = bench.run("prune", "--older-than", "0")
+    assert (result.code, bench.queue.jobs()) == (130, [])
+    assert result.err == (
+        "queuectl: interrupted; at least 2 jobs pruned by then, and the same command goes on with the rest\n"
+    )
+
+
+def test_an_enqueue_that_is_interrupted_as_it_adds_claims_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Queue, "add_checked", interrupted)
+    result = bench.run("enqueue", "--command", "true")
+    assert (result.code, result.out) == (130, "")
+    assert result.err == ("queuectl: interrupted; 'queuectl list' tells whether it was accepted, whole or not at all\n")
 
 
 def test_worker_commands_when_none_run(bench: Bench) -> None:

@@ -265,12 +265,17 @@ def test_start_and_stop_again_and_again(farm: Farm, mode: str) -> None:
 
 def test_an_interrupted_start_is_taken_back(farm: Farm) -> None:
     process = subprocess.Popen(
-        [sys.executable, "-m", "queuectl", "worker-start", "--count", "60"], cwd=farm.directory, stdout=subprocess.PIPE
+        [sys.executable, "-m", "queuectl", "worker-start", "--count", "60"],
+        cwd=farm.directory,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
     eventually(lambda: Path(farm.home.supervisor_pid).exists())
     process.send_signal(signal.SIGINT)
-    assert process.wait(PATIENCE) in (130, 0)
+    _, said = process.communicate(timeout=PATIENCE)
+    assert process.returncode in (130, 0)
     if process.returncode == 130:
+        assert said == b"queuectl: interrupted; the workers that were being started have been told to stop\n"
         eventually(lambda: not control.is_running(farm.home), "the start was taken back")
 
 

@@ -132,6 +132,20 @@ def test_wait_draws_a_bar_and_hints_at_missing_workers(queue: Queue) -> None:
     assert process.exitstatus == 1
 
 
+def test_an_interrupted_cancel_says_what_holds(queue: Queue) -> None:
+    queue.enqueue("true", id="runs", priority=1)
+    store = SQLiteStore(queue.home.database, 5)
+    assert store.claim("w", SYSTEM_CLOCK.now()) is not None
+    store.close()
+    process = at_terminal(queue, "cancel", "--wait", "runs", columns=60)
+    process.expect("0/1 done")
+    process.sendintr()
+    process.expect("queuectl: interrupted; the jobs are cancelled, and what still ran of them goes on ending")
+    process.expect(pexpect.EOF)
+    process.wait()
+    assert process.exitstatus == 130
+
+
 def test_interrupt_at_the_terminal(queue: Queue) -> None:
     process = at_terminal(queue, "wait", "later", columns=60)
     process.expect("0/1 done")

@@ -35,3 +35,20 @@ def test_one_end_of_file_ends_what_is_typed(tmp_path: Path, words: list[str], ty
         process.close(force=True)
     assert process.exitstatus == 0, process.before
     assert [job.command for job in queue.jobs()] == commands
+
+
+@pytest.mark.parametrize("words", ["--each -- echo", "--command-file -", "--job-file -", "--each - --each - -- echo"])
+def test_an_interrupt_while_typing_accepts_nothing_and_says_so(tmp_path: Path, words: str) -> None:
+    queue = Queue.init(tmp_path / "queuectl.db")
+    if words.count("--each") == 2:
+        (tmp_path / "sizes").write_text("1\n2\n")
+        words = words.replace("--each -", "--each sizes", 1)
+    process = at_terminal(queue, "enqueue", *words.split())
+    process.expect("end with Ctrl-D")
+    process.sendline('{"command": "true"}')
+    process.sendintr()
+    process.expect("interrupted; nothing was accepted")
+    process.expect(pexpect.EOF)
+    process.close()
+    assert process.exitstatus == 130
+    assert queue.jobs() == []
