@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from queuectl import cgroup, clock, control, files, leftovers, pidfile, pruning, settings
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
-from queuectl.errors import QueueError
+from queuectl.errors import QueueError, StoreBusy
 from queuectl.home import Home
 from queuectl.proctree import HAS_SUBREAPER
 from queuectl.settings import BrokenSettings
@@ -135,6 +135,8 @@ def _check_settings(visit: _Visit) -> Iterator[Finding]:
         settings.load(visit.home.settings)
     except BrokenSettings as error:
         yield Finding("settings", False, error.trouble, error.advice)
+    except QueueError as error:
+        yield Finding("settings", False, str(error), "look with the rights of the queue's owner")
     else:
         yield Finding("settings", True, "can be read")
 
@@ -145,8 +147,12 @@ def _check_database(visit: _Visit) -> Iterator[Finding]:
         with visit.store() as store:
             faults = store.faults()
             jobs = sum(store.counts().values())
+    except StoreBusy as error:
+        yield Finding("database", False, str(error), "look for who has it open, such as a forgotten sqlite3 shell")
+        return
     except QueueError as error:
-        yield Finding("database", False, str(error), "nothing can be done with the queue until that is mended")
+        advice = "mend that first, or restore a backup: nothing can be done with the queue until then"
+        yield Finding("database", False, str(error), advice)
         return
     for fault in faults:
         yield Finding(

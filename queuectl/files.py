@@ -131,6 +131,22 @@ def read_signed(path: str, limit: int = 65_536) -> tuple[str, int] | None:
         os.close(handle)
 
 
+def foreign_owner(path: str) -> str | None:
+    """The name of whom a file belongs to; None where it is ours, or not there."""
+    try:
+        owner = os.stat(path).st_uid
+    except OSError:
+        return None
+    if owner == os.geteuid():
+        return None
+    import pwd
+
+    try:
+        return pwd.getpwuid(owner).pw_name
+    except KeyError:
+        return f"user {owner}"
+
+
 def remove(path: str) -> None:
     """Remove a file; one that is gone already is fine."""
     with contextlib.suppress(FileNotFoundError):

@@ -105,18 +105,7 @@ class Home(NamedTuple):
     @property
     def foreign_owner(self) -> str | None:
         """The name of whom the database belongs to; None where it is ours, or not there."""
-        try:
-            owner = os.stat(self.database).st_uid
-        except OSError:
-            return None
-        if owner == os.geteuid():
-            return None
-        import pwd
-
-        try:
-            return pwd.getpwuid(owner).pw_name
-        except KeyError:
-            return f"user {owner}"
+        return files.foreign_owner(self.database)
 
     def require(self) -> None:
         """Raise :class:`NoSuchQueue` when nothing lies at the database's path."""
@@ -132,7 +121,10 @@ class Home(NamedTuple):
             files.make_private_directory(self.run)
             files.make_private_directory(self.logs)
         except OSError as error:
-            raise StoreError(f"cannot make the queue's home {self.directory}: {error.strerror}") from error
+            what = error.filename or self.directory
+            raise StoreError(
+                f"cannot make {what}: {error.strerror}: the queue's home must be a directory that you may write in"
+            ) from error
 
     def shows_former_queue(self) -> bool:
         """Whether ``job_logs/`` or ``run/`` tell that a queue was here whose database is gone."""

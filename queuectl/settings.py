@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from queuectl import clock, files
-from queuectl.errors import InvalidInput, QueueError, closest, shown
+from queuectl.errors import InvalidInput, QueueError, StoreError, closest, shown
 from queuectl.model import number, retries
 
 
@@ -95,7 +95,8 @@ def in_units(key: str, value: float) -> str:
 def load(path: str) -> Settings:
     """The settings that a file holds; the defaults where it is silent or missing.
 
-    Raises :class:`InvalidInput`, which names the file, when it is not what ``change`` writes.
+    Raises :class:`InvalidInput`, which names the file, when it is not what ``change`` writes, and
+    :class:`StoreError` when it is another user's, who lets nobody else read it.
     """
     good, broken = _sorted_out(_read(path), path)
     if broken is not None:
@@ -107,7 +108,7 @@ def load_or_defaults(path: str) -> Settings:
     """As :func:`load`, and the defaults when the file is broken: for what must be possible even then."""
     try:
         return load(path)
-    except InvalidInput:
+    except QueueError:
         return DEFAULTS
 
 
@@ -171,7 +172,7 @@ class Live:
             return  # another thread was faster
         try:
             self._settings = load(self._path)
-        except InvalidInput as error:
+        except QueueError as error:
             self._complain(f"{error}; the settings read before stay in force")
         # Last: until the new ones are there, no other thread may take the old ones for them.
         self._stamp = now
@@ -186,6 +187,8 @@ def _read(path: str) -> dict[str, Any]:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             return {}
+        if error.errno == errno.EACCES and (owner := files.foreign_owner(path)) is not None:
+            raise StoreError(f"cannot read the settings file {path}: it belongs to {owner}") from error
         raise BrokenSettings(
             f"cannot read the settings file {path}: {error.strerror}", "make it a file that you may read, or remove it"
         ) from error

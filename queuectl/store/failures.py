@@ -73,7 +73,7 @@ def _looked_at(path: str, sign: str) -> str | None:
     if not os.path.exists(path):
         return "is gone"
     if not os.access(path, os.R_OK):
-        return "cannot be read: permission denied"
+        return f"cannot be read: permission denied{_permit('r', path)}"
     if sign == "readonly":
         return _unwritable_beside(path)
     if sign == "unable to open":
@@ -87,17 +87,33 @@ def _why_not_opened(path: str) -> str | None:
     directory = os.path.dirname(path)
     if not os.access(directory, os.W_OK):
         # Even to read it, SQLite must make files beside it.
-        return f"cannot be opened: {directory} is read-only"
+        return f"cannot be opened: {directory} is read-only{_permit('w', directory)}"
     return _FULL if _is_full(path) else None
 
 
 def _unwritable_beside(path: str) -> str | None:
-    """Which of SQLite's own files keeps a database read-only that is not; it has the permissions that this once had."""
-    if os.access(path, os.W_OK):
-        for beside in (f"{path}-wal", f"{path}-shm"):
-            if os.path.exists(beside) and not os.access(beside, os.W_OK):
-                return f"is read-only: {beside} may not be written"
+    """What keeps a database read-only: itself, one of SQLite's files beside it, which has the permissions that it once
+    had, or the directory, where SQLite cannot make these.
+    """
+    if not os.access(path, os.W_OK):
+        return f"is read-only{_permit('w', path)}"
+    for beside in (f"{path}-wal", f"{path}-shm", os.path.dirname(path)):
+        if os.path.exists(beside) and not os.access(beside, os.W_OK):
+            return f"is read-only: {beside} may not be written{_permit('w', beside)}"
     return None
+
+
+def _permit(right: str, path: str) -> str:
+    """The command that gives us a right, as the end of a message; empty where we cannot give it to ourselves."""
+    try:
+        is_ours = os.stat(path).st_uid == os.geteuid()
+        if not is_ours or os.statvfs(path).f_flag & os.ST_RDONLY:
+            return ""
+    except OSError:
+        return ""
+    import shlex
+
+    return f": 'chmod u+{right} {shlex.quote(path)}' mends that"
 
 
 def too_long(name: str, most: int) -> str:

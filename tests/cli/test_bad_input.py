@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from farm import IS_ROOT
 from program import PROGRAM, Bench, Result, call, environment, execute, execute_as_ordinary_user
 
 from queuectl import Queue
@@ -503,7 +504,30 @@ def test_home_that_cannot_be_written(public_directory: Path) -> None:
     public_directory.chmod(0o555)
     for args in (["init"], ["--db", "q.db", "enqueue", "--command", "true"], ["--db", "sub/q.db", "init"]):
         check_refusal(execute_as_ordinary_user(public_directory, *args), 5, "Permission denied")
+        assert "must be a directory that you may write in" in execute_as_ordinary_user(public_directory, *args).err
     assert list(public_directory.iterdir()) == []
+
+
+def test_directory_that_may_not_be_written_is_what_keeps_a_database_read_only(public_directory: Path) -> None:
+    assert execute_as_ordinary_user(public_directory, "init").code == 0
+    public_directory.chmod(0o555)
+    help_ = f"{public_directory} may not be written: 'chmod u+w {public_directory}' mends that"
+    check_refusal(execute_as_ordinary_user(public_directory, "enqueue", "--command", "true"), 5, help_)
+    doctor = execute_as_ordinary_user(public_directory, "doctor")
+    assert doctor.code == 1
+    wrong = [line for line in doctor.lines if "wrong: " in line]
+    assert [help_ in line for line in wrong] == [True]
+
+
+@pytest.mark.skipif(not IS_ROOT, reason="there must be another user")
+@pytest.mark.parametrize("command", ["status", "list", "enqueue --command true", "worker-start"])
+def test_queue_of_another_user_is_not_to_be_mended_by_us(public_directory: Path, command: str) -> None:
+    assert execute(public_directory, "init").code == 0
+    assert execute(public_directory, "config", "set", "kill_grace", "5").code == 0
+    os.chown(public_directory / "queuectl_config.json", 0, 0)
+    settings = public_directory / "queuectl_config.json"
+    told = f"cannot read the settings file {settings}: it belongs to root"
+    check_refusal(execute_as_ordinary_user(public_directory, *command.split()), 5, told)
 
 
 def test_database_that_is_read_only(public_directory: Path) -> None:

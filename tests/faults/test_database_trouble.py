@@ -141,7 +141,7 @@ def test_workers_that_begin_on_a_read_only_database(plain_farm: Farm, mode: str,
         os.kill(pid, signal.SIGKILL)
     eventually(lambda: len(farm.workers()) == len(former) and not {*farm.workers()} & {*former} and farm.ready())
     farm.queue.enqueue_many([{"command": "true"}] * WORKERS)
-    eventually(lambda: workers.said("is read-only; waiting for it"))
+    eventually(lambda: workers.said("mends that; waiting for it"))
     let_pass(TRIES)
     assert workers.said("is read-only") <= WORKERS, workers.lines()
     assert farm.queue.counts()["pending"] == WORKERS

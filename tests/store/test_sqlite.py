@@ -319,7 +319,7 @@ def test_a_database_that_was_read_only_for_a_while() -> None:
             store = SQLiteStore(str(path), 1)
             for _ in range(2):
                 assert store.jobs() == [], "it can be read"
-                with pytest.raises(StoreError, match=r"q\.db is read-only$"):
+                with pytest.raises(StoreError, match=r"q\.db is read-only: 'chmod u\+w .*q\.db' mends that$"):
                     add(store, "a")
             path.chmod(0o600)
             with pytest.raises(StoreError, match=r"read-only: .*q\.db-(wal|shm) may not be written"):
