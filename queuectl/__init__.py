@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
 if sys.platform == "win32":
     raise ImportError("queuectl needs Linux or macOS; Windows is not supported")
 
+TYPE_CHECKING = False  # not from typing: whoever is interrupted while that is imported would see where
 if TYPE_CHECKING:
+    from typing import Any
+
     from queuectl.api import Queue
     from queuectl.errors import (
         Conflict,

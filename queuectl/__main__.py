@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-import contextlib
+import _signal  # type: ignore[import-not-found]  # signal itself imports much, and all start faster without
 import gc
 import os
 import sys
-from types import FrameType
-from typing import NoReturn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import NoReturn
 
 
 def main() -> None:
     """Run the command line and exit with its status."""
+    # An interrupt ends us quietly, as it does any program, until there is somebody to answer it.
+    is_interruptible = _signal.getsignal(_signal.SIGINT) in (_signal.default_int_handler, _signal.SIG_DFL)
+    if is_interruptible:
+        _signal.signal(_signal.SIGINT, _signal.SIG_DFL)
     # What a start allocates is here to stay: looking for garbage in it would only take time.
     gc.set_threshold(20_000, 20, 20)
     if os.getpid() == 1:
-        import signal  # nobody else needs it, and all start faster without
-
         # The kernel keeps from PID 1 what it does not handle; a container could not be stopped.
-        signal.signal(signal.SIGTERM, _exit_at)
+        _signal.signal(_signal.SIGTERM, _exit_at)
+    from queuectl.cli import INTERRUPTED, run
+
     try:
-        from queuectl.cli import run
-    except KeyboardInterrupt:
-        sys.exit(130)
-    _leave(run(sys.argv[1:]))
+        if is_interruptible:
+            _signal.signal(_signal.SIGINT, _signal.default_int_handler)
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # another one, while the first was answered
+        code = INTERRUPTED
+    _leave(code)
 
 
 def _leave(code: int) -> NoReturn:
@@ -32,9 +41,11 @@ def _leave(code: int) -> NoReturn:
     Databases are closed by now.
     """
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError, ValueError):  # whoever read it is gone, and has been answered
+        try:
             if stream is not None:
                 stream.flush()
+        except (OSError, ValueError, KeyboardInterrupt):  # whoever read it is gone, and has been answered
+            pass
     os._exit(code)
 
 
