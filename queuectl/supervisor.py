@@ -21,6 +21,7 @@ from queuectl.home import Home
 from queuectl.host import STORE_PATIENCE, Terms
 from queuectl.inbox import HEEDED, Inbox
 from queuectl.link import DRAINED, END_GENTLY, END_NOW, LOOK_FOR_CANCEL, STOP, USUAL_PACE, Pace
+from queuectl.model import PENDING
 from queuectl.processes import UNKILLABLE_WAIT
 from queuectl.proctree import Family, become_subreaper
 from queuectl.stopping import Request, Stop, longest, take_request
@@ -402,12 +403,28 @@ class Supervisor:
             self._remove_pid_file(member)  # it may have died after its last word
             self.members.remove(member)
             if member.last_word == DRAINED and self.stop is None:
-                logger.info("nothing is left to do")
+                logger.info("%s", self._what_a_drain_leaves())
                 self._is_drained = True
                 self._announce_when_ready()
                 self._begin_stop(self.settings.current().stop_timeout)
         if self.stop is not None:
             self.members = [member for member in self.members if member.pid != 0]
+
+    def _what_a_drain_leaves(self) -> str:
+        """That all is done, or how much waits for what no worker can give."""
+        waiting = 0
+        try:
+            store = open_store(self.home, _STORE_PAUSE)
+            try:
+                waiting = store.counts()[PENDING]
+            finally:
+                store.close()
+        except QueueError as error:
+            logger.warning("cannot tell what still waits: %s", error)
+        if not waiting:
+            return "nothing is left to do"
+        jobs = "1 job waits" if waiting == 1 else f"{waiting} jobs wait"
+        return f"nothing is left that may run; {jobs}, being paused, held or for later: 'queuectl why ID' tells more"
 
     # --- starting and stopping
 

@@ -129,10 +129,14 @@ def test_a_drain_ends_with_paused_and_held_jobs_left(farm: Farm, mode: str) -> N
     farm.queue.pause("g")
     done = farm.run("worker-run", "--count", "2", "--mode", mode, "--drain")
     assert done.returncode == 0
+    left = "nothing is left that may run; 3 jobs wait, being paused, held or for later: 'queuectl why ID' tells more\n"
+    assert left in done.stderr
     states = {job.id: job.state for job in farm.queue.jobs()}
     assert states == {
         "a": "completed", "after-a": "completed", "held": "pending", "after-held": "pending", "paused": "pending",
     }  # fmt: skip
+    farm.queue.cancel("held", "after-held", "paused")
+    assert "nothing is left to do\n" in farm.run("worker-run", "--count", "1", "--mode", mode, "--drain").stderr
 
 
 def test_a_drain_ends_though_a_retry_was_put_off(farm: Farm, mode: str) -> None:
