@@ -88,7 +88,7 @@ class RootGroup(Group):
 
 def _show_version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        click.echo(f"{ctx.info_name} {__version__}", color=ctx.color)
+        output.emit(f"{ctx.info_name} {__version__}\n")
         ctx.exit()
 
 

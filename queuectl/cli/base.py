@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from queuectl.cli import output
 from queuectl.errors import did_you_mean
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def _common_options() -> list[click.Option]:
 
 def _show_help(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
     if value and not ctx.resilient_parsing:
-        click.echo(ctx.get_help(), color=ctx.color)
+        output.emit(ctx.get_help() + "\n")
         ctx.exit()
 
 

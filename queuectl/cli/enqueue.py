@@ -182,7 +182,7 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
     "--max-retries",
     metavar="N",
     callback=_checked(_retries),
-    help="Retries after the first failure (default: the setting max_retries).",
+    help="Retries after the first start (default: the setting max_retries).",
 )
 @click.option(
     "--delay",

@@ -14,7 +14,7 @@ from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
 from queuectl.cli.summary import PUT_RIGHT, is_stranded, span, when
 from queuectl.errors import Conflict, InvalidInput, did_you_mean
-from queuectl.model import DEFAULT_GROUP, PENDING, PROCESSING, STATES, Attempt, Job, Needed
+from queuectl.model import CANCELLED, DEFAULT_GROUP, PENDING, PROCESSING, STATES, Attempt, Job, Needed
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -219,7 +219,9 @@ def cmd_cancel(app: App, ids: Sequence[str], batch: str | None, wait: bool) -> N
     """Stop waiting or running jobs."""
     _check_ids_or_batch(ids, batch)
     queue = app.existing_queue()
+    already = 0
     if batch is None:
+        already = sum(queue.get(job_id).state == CANCELLED for job_id in set(ids))
         queue.cancel(*ids)
     else:
         ids = queue.cancel_batch(batch)
@@ -234,7 +236,7 @@ def cmd_cancel(app: App, ids: Sequence[str], batch: str | None, wait: bool) -> N
     jobs = [queue.get(job_id) for job_id in dict.fromkeys(ids)]
     ending = sum(job.state == PROCESSING for job in jobs)
     still = "" if not ending else ", still ending" if ending == len(jobs) else f", {ending} still ending"
-    report(app, jobs, f"cancelled{still}")
+    report(app, jobs, f"cancelled{still}", already, "cancelled already")
     if any(is_stranded(queue, job.id) for job in jobs if job.state == PROCESSING):
         output.note(f"nobody is left to end what is processing: {PUT_RIGHT}")
 
@@ -288,9 +290,11 @@ def _check_ids_or_batch(ids: Sequence[str], batch: str | None) -> None:
         raise click.UsageError("give the ids of jobs (ID...), or --batch NAME")
 
 
-def report(app: App, jobs: Sequence[Job], done: str) -> None:
-    """Tell what was done to jobs."""
+def report(app: App, jobs: Sequence[Job], done: str, unchanged: int = 0, why: str = "") -> None:
+    """Tell what was done to jobs, and why not to some of them."""
     if app.json:
         print_jobs(app, jobs)
-    else:
-        output.note(f"{len(jobs)} {'job' if len(jobs) == 1 else 'jobs'} {done}")
+        return
+    changed = len(jobs) - unchanged
+    rest = f" ({unchanged} {'was' if unchanged == 1 else 'were'} {why})" if unchanged else ""
+    output.note(f"{changed} {'job' if changed == 1 else 'jobs'} {done}{rest}")

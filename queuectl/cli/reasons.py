@@ -5,7 +5,7 @@ from __future__ import annotations
 from queuectl import clock
 from queuectl.api import Queue
 from queuectl.cli.summary import WORKERS_ARE_STOPPING, span, status_of
-from queuectl.model import CANCELLED, COMPLETED, DEAD, ENDED, PENDING, PROCESSING, SUCCEEDED, Job
+from queuectl.model import CANCELLED, COMPLETED, DEAD, ENDED, NOT_STARTED, PENDING, PROCESSING, SUCCEEDED, Job
 
 _SHOWN = 5
 _FARTHEST = 1000
@@ -24,7 +24,8 @@ def reason(queue: Queue, job: Job) -> str:
     if job.state == CANCELLED:
         return job.reason or "cancelled"
     tried = f"after {job.attempts} of at most {job.max_retries + 1} attempts"
-    return f"{job.reason or job.outcome}, {tried}: see 'queuectl logs {job.id}'"
+    see = "" if job.outcome == NOT_STARTED else f": see 'queuectl logs {job.id}'"
+    return f"{job.reason or job.outcome}, {tried}{see}"
 
 
 def _runs(queue: Queue, job: Job) -> str:

@@ -13,7 +13,7 @@ from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.errors import WaitTimeout
-from queuectl.model import CANCELLED, COMPLETED, FAILED, PENDING, SIGNALED, TIMED_OUT, Job
+from queuectl.model import CANCELLED, COMPLETED, FAILED, NOT_STARTED, PENDING, SIGNALED, TIMED_OUT, Job
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -98,7 +98,9 @@ def _code_of_several(watch: Watch, ids: Sequence[str] | None, batch: str | None)
 def _code_of_one(job: Job) -> int:
     code = exit_code(job)
     if job.state != COMPLETED:
-        output.note(f"job {job.id} is {job.state} ({job.reason or job.outcome}): see 'queuectl logs {job.id}'")
+        # What never started has no log.
+        command = "why" if job.outcome in (None, NOT_STARTED) else "logs"
+        output.note(f"job {job.id} is {job.state} ({job.reason or job.outcome}): see 'queuectl {command} {job.id}'")
     return code
 
 

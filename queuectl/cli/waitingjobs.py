@@ -46,8 +46,9 @@ def cmd_hold(app: App, ids: Sequence[str]) -> None:
 def cmd_release(app: App, ids: Sequence[str]) -> None:
     """Let jobs start that were held."""
     queue = app.existing_queue()
+    loose = sum(not queue.get(job_id).held for job_id in set(ids))
     queue.release(*ids)
-    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "released")
+    report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "released", loose, "not held")
 
 
 @click.command(

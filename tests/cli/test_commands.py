@@ -174,7 +174,10 @@ def test_cancel_and_retry(bench: Bench) -> None:
     bench.queue.enqueue("true")
     done = bench.run("cancel", "1", "2", "2")
     assert (done.out, done.err, bench.queue.counts()["cancelled"]) == ("", "queuectl: 2 jobs cancelled\n", 2)
-    assert bench.run("cancel", "1").code == 0
+    bench.queue.enqueue("true")
+    again = bench.run("cancel", "1", "3")
+    assert (again.code, again.err) == (0, "queuectl: 1 job cancelled (1 was cancelled already)\n")
+    assert bench.run("cancel", "2", "3").err == "queuectl: 0 jobs cancelled (2 were cancelled already)\n"
     told = json.loads(bench.run("retry", "1", "--json").out)
     assert [(job["id"], job["state"]) for job in told] == [("1", "pending")]
     bench.play("succeeded")
@@ -260,7 +263,8 @@ def test_wait_for_one_returns_how_it_ended(bench: Bench, kind: str, how: dict[st
     job_id = bench.ended(kind, **how)
     result = bench.run("wait", job_id, job_id)
     assert (result.code, result.out) == (code, "")
-    assert (f"queuectl logs {job_id}" in result.err) == (code != 0)
+    where = "why" if kind == "not_started" else "logs"
+    assert (f"queuectl {where} {job_id}" in result.err) == (code != 0)
 
 
 def test_wait_for_a_job_cancelled_before_its_start(bench: Bench) -> None:
@@ -457,6 +461,19 @@ def test_an_enqueue_that_is_interrupted_as_it_adds_claims_nothing(
     result = bench.run("enqueue", "--command", "true")
     assert (result.code, result.out) == (130, "")
     assert result.err == ("queuectl: interrupted; 'queuectl list' tells whether it was accepted, whole or not at all\n")
+
+
+def test_a_wait_for_what_never_started_points_to_where_more_is_said(bench: Bench) -> None:
+    bench.queue.enqueue("true", id="x")
+    bench.queue.cancel("x")
+    result = bench.run("wait", "x")
+    assert (result.code, result.err.rpartition(": ")[2]) == (143, "see 'queuectl why x'\n")
+    lost = bench.ended("not_started", reason="no such directory: /gone")
+    result = bench.run("wait", lost)
+    assert (result.code, result.err.rpartition(": ")[2]) == (125, f"see 'queuectl why {lost}'\n")
+    assert bench.run("why", lost).out == (
+        f"dead: no such directory: /gone, after 1 of at most 1 attempts; 'queuectl retry {lost}' puts it back\n"
+    )
 
 
 def test_worker_commands_when_none_run(bench: Bench) -> None:

@@ -220,6 +220,7 @@ def test_hold_and_release(bench: Bench) -> None:
     assert "held" in bench.run("list").out
     assert bench.run("release", job_id).err == "queuectl: 1 job released\n"
     assert not shown(bench, job_id)["held"]
+    assert bench.run("release", job_id).err == "queuectl: 0 jobs released (1 was not held)\n"
     bench.play("succeeded", b"")
     refused(bench, 4, f"job {job_id} is completed: only a waiting job can be held", "hold", job_id)
 

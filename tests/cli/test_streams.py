@@ -33,7 +33,19 @@ def test_reader_that_has_seen_enough(bench: Bench) -> None:
         assert (done.returncode, done.stderr, done.stdout.count("\n")) == (0, "", 1)
 
 
-@pytest.mark.parametrize("command", ["list", "list --json", "status", "config get max_retries", "worker-status --json"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "list",
+        "list --json",
+        "status",
+        "config get max_retries",
+        "worker-status --json",
+        "--help",
+        "list -h",
+        "--version",
+    ],
+)
 @pytest.mark.parametrize("where", [">/dev/full", ">&-"])
 def test_output_that_cannot_be_written(bench: Bench, command: str, where: str) -> None:
     done = shell(bench, f"$Q {command} {where}")

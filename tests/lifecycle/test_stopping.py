@@ -382,6 +382,7 @@ def test_everybody_who_looks_is_told_of_a_stop_under_way(farm: Farm, mode: str) 
     farm.queue.enqueue("true", id="next")
     assert json.loads(farm.run("status", "--json").stdout)["workers"]["stopping"] is False
     assert "stopping" not in farm.run("status").stdout + farm.run("worker-status").stdout
+    assert ", 1 worker, up for " in farm.run("worker-status").stdout
     stop = farm.launch("worker-stop", "--timeout", "1h")
     eventually(lambda: control.is_stopping(farm.home))
     left = "stopping: running jobs have 59m "
