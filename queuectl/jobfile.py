@@ -65,7 +65,22 @@ def read_jobs(path: str) -> Iterator[Entry]:
                     yield Entry(_parse(line, shown, number), "line", number)
 
 
-def read_values(path: str, separator: bytes = b"\n") -> Iterator[str]:
+def read_commands(path: str) -> Iterator[tuple[int, str]]:
+    """The commands of a file (``-`` is standard input), one a line, each with the line's number.
+
+    Lines with nothing but blanks are left out, and so are those that begin with ``#``. For the rest as :func:`read_values`.
+    """
+    for number, line in enumerate(read_values(path, about_nul=""), 1):
+        if number == 1:
+            _refuse_mark(line, shown_path(path))
+        start = line.lstrip()
+        if start and not start.startswith("#"):
+            yield number, line
+
+
+def read_values(
+    path: str, separator: bytes = b"\n", about_nul: str = "; -0 is for values that NUL bytes separate"
+) -> Iterator[str]:
     """What separators end in a file (``-`` is standard input): its lines, or with NUL what ``find -print0`` writes.
 
     What follows the last one counts, unless it is empty. All is read as it is asked for. Raises
@@ -80,17 +95,17 @@ def read_values(path: str, separator: bytes = b"\n") -> Iterator[str]:
             *values, rest = (rest + chunk).split(separator)
             for value in values:
                 number += 1
-                yield _value(value, f"{shown}, {unit} {number}")
+                yield _value(value, f"{shown}, {unit} {number}", about_nul)
             if len(rest) > MAX_COMMAND_BYTES:
                 # An endless device would never come to an end.
-                _value(rest, f"{shown}, {unit} {number + 1}")
+                _value(rest, f"{shown}, {unit} {number + 1}", about_nul)
     if rest:
-        yield _value(rest, f"{shown}, {unit} {number + 1}")
+        yield _value(rest, f"{shown}, {unit} {number + 1}", about_nul)
 
 
-def _value(content: bytes, place: str) -> str:
+def _value(content: bytes, place: str, about_nul: str) -> str:
     if b"\0" in content:
-        raise InvalidInput(f"{place}: is binary (it holds a NUL byte; -0 is for values that NUL bytes separate)")
+        raise InvalidInput(f"{place}: is binary (it holds a NUL byte{about_nul})")
     if len(content) > MAX_COMMAND_BYTES:
         raise InvalidInput(f"{place}: has more than the {MAX_COMMAND_BYTES} bytes that a shell can be passed")
     try:
@@ -176,9 +191,14 @@ def _decoded(content: bytes, shown: str, line: int) -> str:
     except UnicodeDecodeError as error:
         line += content.count(b"\n", 0, error.start)
         raise InvalidInput(f"{shown}, line {line}: is not UTF-8 text") from error
-    if line == 1 and text.startswith("\ufeff"):
-        raise InvalidInput(f"{shown}: begins with a byte order mark: save it as plain UTF-8")
+    if line == 1:
+        _refuse_mark(text, shown)
     return text
+
+
+def _refuse_mark(text: str, shown: str) -> None:
+    if text.startswith("\ufeff"):
+        raise InvalidInput(f"{shown}: begins with a byte order mark: save it as plain UTF-8")
 
 
 def _refuse_zeros(content: bytes, shown: str, line: int) -> None:

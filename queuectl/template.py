@@ -73,10 +73,14 @@ Piece = str | Place
 
 
 class Template:
-    """A command in which places are filled."""
+    """A command in which places are filled.
 
-    def __init__(self, fill: Callable[[Sequence[str], int], str]) -> None:
+    ``is_value`` tells that it is nothing but the whole value, so that each value names the program to run.
+    """
+
+    def __init__(self, fill: Callable[[Sequence[str], int], str], is_value: bool) -> None:
         self._fill = fill
+        self.is_value = is_value
 
     def fill(self, values: Sequence[str], number: int) -> str:
         """The command line for one value of each input, and the number of the job."""
@@ -101,7 +105,8 @@ def of_words(words: Sequence[str], inputs: int) -> Template:
         words = [*words, *(place.shown for place in last)]
         script = shelltext.find(words, _shown(pieces))
     parts = [_script_word(word) if number == script else _word(word, number == 0) for number, word in enumerate(pieces)]
-    return Template(lambda values, number: " ".join([part(values, number) for part in parts]))
+    is_value = inputs == 1 and _is_value(pieces[0] if len(pieces) == 1 else pieces[script] if script else ())
+    return Template(lambda values, number: " ".join([part(values, number) for part in parts]), is_value)
 
 
 def of_text(text: str, inputs: int, what: str) -> Template:
@@ -110,7 +115,14 @@ def of_text(text: str, inputs: int, what: str) -> Template:
     Raises :class:`InvalidInput`, which begins with ``what``, for a place where no value can be quoted.
     """
     pieces = _text_pieces(text, inputs, what)
-    return Template(lambda values, number: _filled_text(pieces, values, number))
+    is_value = inputs == 1 and _is_value(pieces)
+    return Template(lambda values, number: _filled_text(pieces, values, number), is_value)
+
+
+def _is_value(pieces: Sequence[Piece]) -> bool:
+    """Whether there is one place, for the whole of a value, and else nothing but blanks."""
+    places = [piece for piece in pieces if not isinstance(piece, str) or not piece.isspace()]
+    return len(places) == 1 and isinstance(places[0], Place) and not places[0].form
 
 
 # --- words

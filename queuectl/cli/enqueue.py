@@ -14,7 +14,7 @@ import click
 from queuectl import clock, model
 from queuectl.cli import output
 from queuectl.cli.base import App, Command, pass_app
-from queuectl.errors import InvalidInput, JobExists, QueueError, closest
+from queuectl.errors import InvalidInput, QueueError, closest
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -76,9 +76,9 @@ def _own_id(context: click.Context, parameter: click.Parameter, text: str | None
     return None if text is None else model.job_id(text, parameter.opts[0])
 
 
-def _names_one_job(context: click.Context | None = None) -> click.UsageError:
+def _names_one_job(context: click.Context | None = None, many: str = "--each") -> click.UsageError:
     return click.UsageError(
-        "--id and --unique name one job, and --each may make many: leave them out, or name each job in a job file",
+        f"--id and --unique name one job, and {many} may make many: leave them out, or name each job in a job file",
         context,
     )
 
@@ -131,6 +131,7 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
         "queuectl enqueue --delay 10m --env GREETING=hi --command 'echo $GREETING'",
         "queuectl enqueue --unique report --group reports --priority 5 --command 'sleep 1'",
         "queuectl enqueue --no-retry-on 2,64-78 --backoff-base 1.5 -- curl --fail -O https://example.org/data.csv",
+        "printf '%s\\n' 'sleep 1' 'echo hi | tr a-z A-Z' | queuectl enqueue --batch mine --commands -",
         "ls *.jpg | queuectl enqueue --batch thumbs --each -- convert {} -resize 200x {.}.png",
         "find . -name '*.log' -print0 | queuectl enqueue --each - -0 --command 'gzip -c {} > {}.gz && rm {}'",
         "seq 3 > sizes; printf '%s\\n' a b > names; queuectl enqueue --each names --each sizes -- echo {1} {2}",
@@ -141,6 +142,8 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
         "max_retries, delay, run_at, timeout, cwd, env, export, priority, group, after, after_any, unique, if_exists, "
         "batch, retry_on, no_retry_on and backoff_base. It is accepted whole or not at all. Options given beside "
         "--job-file hold for those of its jobs that do not name the key themselves.",
+        "A file of commands holds one a line, each just as the shell gets it: --commands FILE makes a job of each. Empty lines, and "
+        "those that begin with # (after blanks or not), are left out. No command is nothing to do. All other options hold for each job.",
         "With --each, the command is repeated for each line: {} is the line, {.} the line without its extension, {/} its base name, "
         "{//} its directory, {/.} its base name without extension, {#} the number of the job, and of several inputs {1}, {2.} and so on. "
         "A command without any gets the line as its last word. Each value is quoted, so that no shell takes it for code: "
@@ -163,6 +166,13 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
     callback=_once,
     metavar="FILE",
     help="Read the command line from a file; - is stdin.",
+)
+@click.option(
+    "--commands",
+    multiple=True,
+    callback=_once,
+    metavar="FILE",
+    help="A job for each line of a file, or of stdin (-): the line is its command.",
 )
 @click.option(
     "--job-file", multiple=True, callback=_once, metavar="FILE", help="Read jobs, as JSON, from a file; - is stdin."
@@ -279,6 +289,7 @@ def cmd_enqueue(
     app: App,
     command: str | None,
     command_file: str | None,
+    commands: str | None,
     job_file: str | None,
     each: Sequence[str],
     nul: bool,
@@ -304,13 +315,14 @@ def cmd_enqueue(
     argv: Sequence[str],
 ) -> int:
     """Add a job, or a file of jobs, and print the ids."""
-    check_one_source(command, command_file, job_file, argv)
+    check_one_source(command, command_file, argv, commands, job_file)
+    files = {"--each": each or None, "--commands": commands, "--job-file": job_file}
+    many = [name for name, given in files.items() if given is not None]
+    _check_many(many, given_id, unique, nul)
     if delay is not None and run_at is not None:
         raise click.UsageError("--delay and --run-at exclude each other: give one of them")
     if if_exists is not None and unique is None and job_file is None:
         raise click.UsageError("--if-exists tells what to do about a key: give it with --unique")
-    if given_id is not None and job_file is not None:
-        raise click.UsageError("--id names one job: in a job file, give ids to its entries")
     options = {
         "max_retries": max_retries,
         "delay": delay,
@@ -330,24 +342,19 @@ def cmd_enqueue(
         "backoff_base": backoff_base,
         "export": export,
     }
-    if nul and not each:
-        raise click.UsageError("-0 tells what separates the values of --each: give that, too")
     queue = app.queue()
     _tell_foreign_owner(queue.home)
-    one = job_file is None and not each
     with _answered_interrupts() as begin_change:
         if each:
             from queuectl.cli import sweeping
 
-            if unique is not None:
-                raise _names_one_job()
-            if job_file is not None:
-                raise click.UsageError("--each and --job-file exclude each other: give one of them")
             source = command, command_file, argv
             ids: Collection[str] = sweeping.add(queue, each, nul, source, options, begin_change)
-        elif job_file is not None:
-            say_that_stdin_is_read(job_file)
-            ids = _add_file(queue, job_file, options, begin_change)
+        elif many:
+            from queuectl.cli import sources
+
+            add = sources.add_commands if job_file is None else sources.add_job_file
+            ids = add(queue, str(commands if job_file is None else job_file), options, begin_change)
         else:
             line = command_line(command, command_file, argv)
             begin_change()
@@ -357,9 +364,22 @@ def cmd_enqueue(
     if group is not None and ids:
         _tell_of_new_group(queue, group, len(ids))
     if not wait:
-        _print(queue, ids, one=one, as_json=app.json)
+        _print(queue, ids, one=not many, as_json=app.json)
         return 0
-    return _wait(queue, ids, one=one, as_json=app.json)
+    return _wait(queue, ids, one=not many, as_json=app.json)
+
+
+def _check_many(many: Sequence[str], given_id: str | None, unique: str | None, nul: bool) -> None:
+    """Refuse what does not go with the options in ``many``, each of which makes any number of jobs."""
+    if given_id is not None and "--job-file" in many:
+        raise click.UsageError("--id names one job: in a job file, give ids to its entries")
+    for name in many:
+        if name != "--job-file" and (given_id is not None or unique is not None):
+            raise _names_one_job(many=name)
+    if len(many) > 1:
+        raise click.UsageError(f"{' and '.join(many)} exclude each other: give one of them")
+    if nul and "--each" not in many:
+        raise click.UsageError("-0 tells what separates the values of --each: give that, too")
 
 
 @contextlib.contextmanager
@@ -418,19 +438,28 @@ def _without_digits(name: str) -> str:
     return re.sub(r"\d", "", name)
 
 
-def check_one_source(command: str | None, command_file: str | None, job_file: str | None, argv: Sequence[str]) -> None:
+def check_one_source(
+    command: str | None,
+    command_file: str | None,
+    argv: Sequence[str],
+    commands: str | None = None,
+    job_file: str | None = None,
+) -> None:
     given = [
         name
         for name, is_given in (
             ("--command", command is not None),
             ("--command-file", command_file is not None),
+            ("--commands", commands is not None),
             ("--job-file", job_file is not None),
             ("a command after --", bool(argv)),
         )
         if is_given
     ]
     if not given:
-        raise click.UsageError("nothing to enqueue: give --command, --command-file, --job-file, or a command after --")
+        raise click.UsageError(
+            "nothing to enqueue: give --command, --command-file, --commands, --job-file, or a command after --"
+        )
     if len(given) > 1:
         raise click.UsageError(f"{' and '.join(given)} exclude each other: give one of them")
 
@@ -453,40 +482,6 @@ def command_line(command: str | None, command_file: str | None, argv: Sequence[s
 def say_that_stdin_is_read(path: str) -> None:
     if path == _STDIN and sys.stdin is not None and sys.stdin.isatty():
         output.note("reading from the terminal; end with Ctrl-D")
-
-
-def _add_file(queue: Queue, path: str, options: Mapping[str, Any], begin_change: Callable[[], None]) -> Collection[str]:
-    given = {key: value for key, value in options.items() if value is not None}
-    try:
-        return queue.add_checked(_jobs_of(path, given, begin_change))
-    except JobExists as error:
-        from queuectl.jobfile import shown_path
-
-        raise JobExists(f"{shown_path(path)}: {error}") from error
-
-
-def _jobs_of(path: str, options: Mapping[str, Any], begin_change: Callable[[], None]) -> Iterator[model.NewJob]:
-    """The jobs of a file, with the options that were given on the command line where one is silent."""
-    from queuectl.jobfile import read_jobs, shown_path
-
-    for entry in read_jobs(path):
-        try:
-            yield model.new_job(_with_defaults(entry.fields, options) if options else entry.fields)
-        except InvalidInput as error:
-            raise InvalidInput(f"{shown_path(path)}, {entry.place}: {error}") from error
-    begin_change()
-
-
-def _with_defaults(fields: Any, options: Mapping[str, Any]) -> Any:
-    if not isinstance(fields, dict):
-        return fields
-    has_time = any(fields.get(key) is not None for key in ("delay", "run_at", "next_run_at"))
-    defaults = {
-        key: value
-        for key, value in options.items()
-        if fields.get(key) is None and not (has_time and key in ("delay", "run_at"))
-    }
-    return {**fields, **defaults}
 
 
 def _print(queue: Queue, ids: Collection[str], *, one: bool, as_json: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,7 @@ import click
 
 from queuectl import model, template
 from queuectl.cli.enqueue import command_line, say_that_stdin_is_read
-from queuectl.errors import InvalidInput
+from queuectl.errors import InvalidInput, shown
 from queuectl.jobfile import STDIN, read_values, shown_path
 
 if TYPE_CHECKING:
@@ -61,7 +62,18 @@ def jobs(paths: Sequence[str], command: Template, like: model.NewJob, *, separat
         for more in product(*rest):
             number += 1
             try:
+                if command.is_value:
+                    _check_program(value, like.cwd)
                 filled = model.command_line(command.fill((value, *more), number))
             except InvalidInput as error:
                 raise InvalidInput(f"{shown_path(paths[0])}, line {line}: {error}") from error
             yield like._replace(command=filled)
+
+
+def _check_program(value: str, directory: str) -> None:
+    """Refuse a value in the place of the whole command that is a command line, and not the name of a program."""
+    if len(value.split()) > 1 and not os.path.lexists(os.path.join(directory, value)):
+        raise InvalidInput(
+            f"{shown(value)} would be the name of one program, since the lines of --each are values: "
+            "where they are commands, give --commands in place of --each"
+        )

@@ -13,7 +13,7 @@ from queuectl.cli.enqueue import CommandWithWords, check_one_source, cmd_enqueue
 from queuectl.cli.jobs import report
 from queuectl.model import CANCELLED, UNSETTABLE
 
-_NOT_EDITED = {"job_file", "each", "nul", "given_id", "wait", "if_exists"}
+_NOT_EDITED = {"commands", "job_file", "each", "nul", "given_id", "wait", "if_exists"}
 
 
 def _fields(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> Sequence[str]:
@@ -93,7 +93,7 @@ def cmd_edit(
 ) -> None:
     """Change a job while it waits: any field that enqueue sets."""
     if command is not None or command_file is not None or argv:
-        check_one_source(command, command_file, None, argv)
+        check_one_source(command, command_file, argv)
         fields["command"] = command_line(command, command_file, argv)
     changes = {key: value for key, value in fields.items() if value not in (None, ())}
     if no_after:

@@ -54,6 +54,7 @@ def test_values_of_options(bench: Bench) -> None:
     assert complete("enqueue", "--if-exists", "re") == ["return", "reject", "replace"]
     assert complete("prune", "--state", "c") == ["completed", "cancelled"]
     assert kind("enqueue", "--job-file", "x") == "file\tx\t"
+    assert kind("enqueue", "--commands", "x") == "file\tx\t"
     assert kind("enqueue", "--job-file=x") == "file\tx\t"
     assert kind("enqueue", "--cwd", "") == "dir\t\t"
     assert kind("--db", "q") == "file\tq\t"

@@ -179,6 +179,33 @@ def test_code_of_a_shell_with_other_quotes_takes_no_value(bench: Bench) -> None:
     assert shlex.split(commands(bench)[0]) == ["sh", "conv.sh", "-c", "\\'\\';touch evil;#"]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["--", "{}"],
+        ["--", "sh", "-c", "{}"],
+        ["--", "bash", "-c"],
+        ["--command", " {} "],
+        ["--", "env", "sh", "-c", "{1}"],
+    ],
+)
+def test_lines_that_are_commands_are_no_values(bench: Bench, command: list[str]) -> None:
+    """Each would be quoted, and so be the name of one program that nobody has."""
+    result = bench.run("enqueue", "--each", *command, stdin=b"true\necho hi\n")
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith("queuectl: error: standard input, line 2: 'echo hi' would be the name of one program")
+    assert "--commands" in result.err
+    assert commands(bench) == []
+
+
+def test_lines_that_name_programs_are_values(bench: Bench) -> None:
+    write(bench, "my script", "#!/bin/sh\n")
+    assert bench.run("enqueue", "--each", "--", "{}", stdin=b"true\n./my script\n").code == 0
+    assert bench.run("enqueue", "--each", "--", "env", "{}", stdin=b"a b\n").code == 0
+    assert bench.run("enqueue", "--each", "--command", "{#}; {/}", stdin=b"a b\n").code == 0
+    assert commands(bench)[:2] == ["true", "'./my script'"]
+
+
 def test_nothing_is_added_where_the_producer_ends_badly(bench: Bench) -> None:
     """What is wrong far down is told before anything is added."""
     content = b"a\n" * 25_000 + b"\xff\n"

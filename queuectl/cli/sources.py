@@ -1,0 +1,66 @@
+"""``enqueue --job-file`` and ``--commands``: files from which any number of jobs come."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from queuectl import model
+from queuectl.cli.enqueue import say_that_stdin_is_read
+from queuectl.errors import InvalidInput, JobExists
+from queuectl.jobfile import read_commands, read_jobs, shown_path
+
+if TYPE_CHECKING:
+    from queuectl.api import Queue
+
+
+def add_job_file(
+    queue: Queue, path: str, options: Mapping[str, Any], begin_change: Callable[[], None]
+) -> Collection[str]:
+    """Add the jobs of a file, and call ``begin_change`` when all are understood. Returns the ids."""
+    say_that_stdin_is_read(path)
+    given = {key: value for key, value in options.items() if value is not None}
+    try:
+        return queue.add_checked(_jobs_of(path, given, begin_change))
+    except JobExists as error:
+        raise JobExists(f"{shown_path(path)}: {error}") from error
+
+
+def add_commands(
+    queue: Queue, path: str, options: Mapping[str, Any], begin_change: Callable[[], None]
+) -> Collection[str]:
+    """Add a job for each command of a file, and call ``begin_change`` when all are understood. Returns the ids."""
+    say_that_stdin_is_read(path)
+    return queue.add_checked(_jobs_for(path, model.new_job({**options, "command": "true"}), begin_change))
+
+
+def _jobs_for(path: str, like: model.NewJob, begin_change: Callable[[], None]) -> Iterator[model.NewJob]:
+    """A job like another for each command of a file, which is read as it is asked for."""
+    for line, command in read_commands(path):
+        try:
+            yield like._replace(command=model.command_line(command))
+        except InvalidInput as error:
+            raise InvalidInput(f"{shown_path(path)}, line {line}: {error}") from error
+    begin_change()
+
+
+def _jobs_of(path: str, options: Mapping[str, Any], begin_change: Callable[[], None]) -> Iterator[model.NewJob]:
+    """The jobs of a file, with the options that were given on the command line where one is silent."""
+    for entry in read_jobs(path):
+        try:
+            yield model.new_job(_with_defaults(entry.fields, options) if options else entry.fields)
+        except InvalidInput as error:
+            raise InvalidInput(f"{shown_path(path)}, {entry.place}: {error}") from error
+    begin_change()
+
+
+def _with_defaults(fields: Any, options: Mapping[str, Any]) -> Any:
+    if not isinstance(fields, dict):
+        return fields
+    has_time = any(fields.get(key) is not None for key in ("delay", "run_at", "next_run_at"))
+    defaults = {
+        key: value
+        for key, value in options.items()
+        if fields.get(key) is None and not (has_time and key in ("delay", "run_at"))
+    }
+    return {**fields, **defaults}
