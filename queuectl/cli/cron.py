@@ -135,6 +135,10 @@ def cron_add(
     queue = app.existing_queue()
     line = command_line(command, command_file, argv)
     made = queue.add_schedule(name, expression, line, tz=tz, overlap=overlap, missed=missed, replace=replace, **job)
+    if job["group"] is not None:
+        from queuectl.cli import slips
+
+        slips.tell_of_groups(queue, {job["group"]: 0})
     if app.json:
         output.emit_json(_shown(made))
         return

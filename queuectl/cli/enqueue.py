@@ -14,15 +14,13 @@ import click
 from queuectl import clock, model
 from queuectl.cli import output
 from queuectl.cli.base import App, Command, pass_app
-from queuectl.errors import InvalidInput, QueueError, closest
+from queuectl.errors import InvalidInput
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
     from queuectl.home import Home
 
 _STDIN = "-"
-_LIKE_A_GROUP = 0.8
-"""How much alike the names of two groups are, from 0 to 1, when one is taken for a slip."""
 _WHOLE_NUMBER = r"(?a)\s*[+-]?\d{1,30}\s*"
 
 
@@ -361,8 +359,11 @@ def cmd_enqueue(
             ids = queue.add_checked([model.new_job({**options, "id": given_id, "command": line})])
     if isinstance(ids, model.Added):
         _tell_of_doomed(ids.doomed)
-    if group is not None and ids:
-        _tell_of_new_group(queue, group, len(ids))
+    # Those of a job file are told of by what reads it.
+    if group is not None and ids and job_file is None:
+        from queuectl.cli import slips
+
+        slips.tell_of_groups(queue, {group: len(ids)})
     if not wait:
         _print(queue, ids, one=not many, as_json=app.json)
         return 0
@@ -415,27 +416,6 @@ def _tell_of_doomed(doomed: Mapping[str, str]) -> None:
         job_id, reason = next(iter(doomed.items()))
         more = f", and {len(doomed) - 1} more with it" if len(doomed) > 1 else ""
         output.note(f"job {job_id} is cancelled at once{more}: {reason}")
-
-
-def _tell_of_new_group(queue: Queue, group: str, added: int) -> None:
-    """Say of a group that has no jobs but those that were just added, and no limit, that its name is like one that has.
-
-    The jobs are on disk by now, so that nothing here may end with an error.
-    """
-    with contextlib.suppress(QueueError):
-        limited = queue.limited_groups()
-        if group in limited:
-            return
-        # Those that differ by a number alone are of one kind, and all meant.
-        others = [name for name in limited if _without_digits(name) != _without_digits(group)]
-        for meant in closest(group, others, 1, _LIKE_A_GROUP):
-            states = {each.name: each for each in queue.groups()}
-            if group not in states or states[group].pending + states[group].processing <= added:
-                output.note(f"group {group} has no limit; did you mean {meant}?")
-
-
-def _without_digits(name: str) -> str:
-    return re.sub(r"\d", "", name)
 
 
 def check_one_source(

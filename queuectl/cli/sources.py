@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from queuectl import model
+from queuectl.cli import slips
 from queuectl.cli.enqueue import say_that_stdin_is_read
 from queuectl.errors import InvalidInput, JobExists
 from queuectl.jobfile import read_commands, read_jobs, shown_path
@@ -20,10 +22,13 @@ def add_job_file(
     """Add the jobs of a file, and call ``begin_change`` when all are understood. Returns the ids."""
     say_that_stdin_is_read(path)
     given = {key: value for key, value in options.items() if value is not None}
+    groups: Counter[str] = Counter()
     try:
-        return queue.add_checked(_jobs_of(path, given, begin_change))
+        ids = queue.add_checked(_jobs_of(path, given, groups, begin_change))
     except JobExists as error:
         raise JobExists(f"{shown_path(path)}: {error}") from error
+    slips.tell_of_groups(queue, groups)
+    return ids
 
 
 def add_commands(
@@ -44,13 +49,21 @@ def _jobs_for(path: str, like: model.NewJob, begin_change: Callable[[], None]) -
     begin_change()
 
 
-def _jobs_of(path: str, options: Mapping[str, Any], begin_change: Callable[[], None]) -> Iterator[model.NewJob]:
-    """The jobs of a file, with the options that were given on the command line where one is silent."""
+def _jobs_of(
+    path: str, options: Mapping[str, Any], groups: Counter[str], begin_change: Callable[[], None]
+) -> Iterator[model.NewJob]:
+    """The jobs of a file, with the options that were given on the command line where one is silent.
+
+    How many there are of each group is counted in ``groups``.
+    """
     for entry in read_jobs(path):
         try:
-            yield model.new_job(_with_defaults(entry.fields, options) if options else entry.fields)
+            job = model.new_job(_with_defaults(entry.fields, options) if options else entry.fields)
         except InvalidInput as error:
             raise InvalidInput(f"{shown_path(path)}, {entry.place}: {error}") from error
+        if job.group != model.DEFAULT_GROUP:
+            groups[job.group] += 1
+        yield job
     begin_change()
 
 

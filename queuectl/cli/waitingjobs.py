@@ -107,6 +107,10 @@ def cmd_edit(
     report(app, [job], "changed")
     if job.state == CANCELLED:
         output.note(f"job {job.id} is cancelled by that: {job.reason}")
+    if "group" in changes:
+        from queuectl.cli import slips
+
+        slips.tell_of_groups(queue, {job.group: 1})
 
 
 @command("why", examples=("queuectl why 1", "queuectl why 1 --json"))

@@ -174,6 +174,40 @@ def test_a_new_group_that_is_called_almost_as_one_with_a_limit_is_told_of_once(b
     assert (nothing.code, nothing.err) == (0, "")
 
 
+@pytest.mark.parametrize("name", ["Mail", "MAIL", "mial", "amil", "mail1", "mailx", "MIAL"])
+def test_a_slip_in_a_group_is_told_of_wherever_one_is_named(bench: Bench, name: str) -> None:
+    bench.run("group", "set", "mail", "--limit", "1")
+    job_id = enqueue(bench)
+    said = f"queuectl: group {name} has no limit; did you mean mail?"
+    for words in (
+        ("cron", "add", "nightly", "@daily", "--group", name, "--command", "true"),
+        ("cron", "add", "nightly", "@daily", "--group", name, "--replace", "--json", "--command", "true"),
+        ("edit", job_id, "--group", name),
+        ("edit", job_id, "--group", name, "--json"),
+    ):
+        assert said in bench.run(*words).err.splitlines(), words
+    bench.run("cancel", job_id)
+    assert bench.run("enqueue", "--group", name, "--command", "true").err == f"{said}\n"
+    bench.run("cancel", "2")
+    content = json.dumps({"command": "true", "group": name}) + '\n{"command": "true"}\n'
+    assert bench.run("enqueue", "--job-file", "-", stdin=content.encode()).err == f"{said}\n"
+    bench.run("cancel", "3", "4")
+    assert bench.run("enqueue", "--commands", "-", "--group", name, stdin=b"true\nfalse\n").err == f"{said}\n"
+    for words in (("enqueue", "--group", "mail", "--command", "true"), ("edit", "6", "--group", "mail")):
+        assert "did you mean" not in bench.run(*words).err
+
+
+def test_a_group_by_another_case_is_told_of_each_time(bench: Bench) -> None:
+    for name in ("mail", "gpu-12", "ab"):
+        bench.run("group", "set", name, "--limit", "1")
+    for name in ("Mail", "amil"):
+        for _ in range(2):
+            said = f"queuectl: group {name} has no limit; did you mean mail?\n"
+            assert bench.run("enqueue", "--group", name, "--command", "true").err == said
+    for name in ("gpu-21", "a", "b", "default", "malt"):
+        assert bench.run("enqueue", "--group", name, "--command", "true").err == "", name
+
+
 def test_what_is_done_to_groups_is_told_as_json(bench: Bench) -> None:
     enqueue(bench, "--group", "g")
     default = {"name": "default", "limit": None, "paused": False, "pending": 0, "processing": 0}
