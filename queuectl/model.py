@@ -204,19 +204,22 @@ class Slot(NamedTuple):
 
 
 class Overview(NamedTuple):
-    """The queue at a glance, all taken at one moment."""
+    """The queue at a glance, all taken at one moment. Of the pending jobs some are ``held``, and others ``blocked`` by jobs."""
 
     counts: Mapping[str, int]
     oldest_waiting: Job | None
     next_scheduled: Job | None
     next_slot: Slot | None
     paused_groups: Sequence[str]
+    held: int
+    blocked: int
 
 
 class Glance(NamedTuple):
     """What there is to watch in a queue, all taken at one moment.
 
-    ``counts``, ``groups``, and ``scheduled``, the pending jobs that wait for a time that was given, are None where nobody counted.
+    ``counts``, ``groups``, and ``scheduled``, the pending jobs that wait for a time that was given, are None where nobody counted;
+    so are ``held`` and ``blocked``, those that are held, or else wait for other jobs.
     ``failures`` are jobs that are dead, or wait for a retry: of many, those that were enqueued last or are retried next.
     """
 
@@ -227,6 +230,8 @@ class Glance(NamedTuple):
     next_scheduled: Job | None
     groups: list[GroupState] | None
     paused: bool
+    held: int | None
+    blocked: int | None
 
 
 class Attempt(NamedTuple):

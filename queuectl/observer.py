@@ -60,12 +60,19 @@ class Picture(NamedTuple):
     failures: Sequence[Job]
     groups: Sequence[GroupState]
     paused: bool
+    held: int = 0
+    blocked: int = 0
 
     @property
     def seconds_left(self) -> float | None:
-        """How long it takes at this rate until all has ended that runs or waits, but for what is scheduled for later."""
-        left = self.counts[PENDING] + self.counts[PROCESSING] - self.scheduled
-        return left / self.rate if self.rate and left > 0 and not self.paused else None
+        """How long it takes at this rate until all has ended that runs or waits, but for what is held or scheduled for later.
+
+        None where nothing waits: what runs then may be of another kind than what ended, and never end.
+        """
+        waiting = self.counts[PENDING] - self.scheduled - self.held
+        if not self.rate or waiting <= 0 or self.paused:
+            return None
+        return (waiting + self.counts[PROCESSING]) / self.rate
 
     @property
     def has_groups(self) -> bool:
@@ -77,6 +84,8 @@ class Picture(NamedTuple):
         return {
             "jobs": dict(self.counts),
             "scheduled": self.scheduled,
+            "held": self.held,
+            "blocked": self.blocked,
             "rate": self.rate,
             "eta_seconds": self.seconds_left,
             "next_scheduled": self.next_scheduled and self.next_scheduled.as_dict(),
@@ -144,6 +153,8 @@ class Observer:
             sorted(glance.failures, key=lambda job: job.ended_at or job.updated_at, reverse=True),
             groups,
             glance.paused,
+            counted.held or 0,
+            counted.blocked or 0,
         )
 
     def _glance(self) -> tuple[Glance, Glance]:

@@ -11,7 +11,7 @@ import click
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
-from queuectl.cli.summary import PUT_RIGHT, span, status_of, stop_in_words, when
+from queuectl.cli.summary import PUT_RIGHT, apart, span, status_of, stop_in_words, when
 from queuectl.model import DEAD, PENDING, PROCESSING, STATES, Job, Overview, Slot
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ def cmd_status(app: App) -> None:
         output.emit_json(
             {
                 "jobs": dict(overview.counts),
+                "held": overview.held,
+                "blocked": overview.blocked,
                 "workers": _workers_in_short(workers),
                 "paused": paused,
                 "paused_groups": list(overview.paused_groups),
@@ -80,7 +82,7 @@ def cmd_status(app: App) -> None:
     output.emit_fields(
         [
             ("queue", queue.home.database),
-            ("jobs", ", ".join(f"{overview.counts[state]} {state}" for state in STATES)),
+            ("jobs", _jobs(overview)),
             ("workers", _workers_in_words(workers, overview, _stranded(queue, workers, overview))),
             *([("paused", "nothing starts: 'queuectl resume' lets jobs start again")] if paused else []),
             *([("paused groups", _paused_groups(overview.paused_groups))] if overview.paused_groups else []),
@@ -92,6 +94,13 @@ def cmd_status(app: App) -> None:
         ],
         cut=("oldest waiting", "next scheduled"),
     )
+
+
+def _jobs(overview: Overview) -> str:
+    """How many there are in each state, and how many of the pending ones nothing starts by itself."""
+    told = {state: f"{overview.counts[state]} {state}" for state in STATES}
+    told[PENDING] += apart(overview.held, overview.blocked)
+    return ", ".join(told.values())
 
 
 def _paused_groups(names: Sequence[str]) -> str:

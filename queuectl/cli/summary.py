@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
@@ -37,6 +37,13 @@ def when(job: Job, now: int) -> str:
         word = "cancelling" if job.cancel_requested else "for"
         return f"{word} {span(now - clock.timestamp(job.started_at or job.updated_at))}"
     return f"{span(now - clock.timestamp(job.ended_at or job.updated_at))} ago"
+
+
+def apart(held: int, blocked: int, scheduled: int = 0, shown: Callable[[int], str] = str) -> str:
+    """Which of the pending jobs no worker takes as it is, to be put behind their number: `` (2 held)``."""
+    kinds = {"held": held, "blocked": blocked, "for later": scheduled}
+    told = ", ".join(f"{shown(number)} {kind}" for kind, number in kinds.items() if number)
+    return f" ({told})" if told else ""
 
 
 def span(micros: int) -> str:

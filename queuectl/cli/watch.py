@@ -11,7 +11,7 @@ from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.output import STATE_STYLES, Column
-from queuectl.cli.summary import span, stop_in_words, when
+from queuectl.cli.summary import apart, span, stop_in_words, when
 from queuectl.model import PENDING, STATES, GroupState
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ def _watch(queue: Queue, observer: Observer, picture: Picture) -> int:
 def _print(queue: Queue, picture: Picture) -> None:
     now = clock.SYSTEM_CLOCK.now()
     counts = {state: f"{picture.counts[state]} {state}" for state in STATES}
-    if picture.scheduled:
-        counts[PENDING] += f" ({picture.scheduled} for later)"
+    counts[PENDING] += apart(picture.held, picture.blocked, picture.scheduled)
     upcoming = picture.next_scheduled
     output.emit_fields(
         [

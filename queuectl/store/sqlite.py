@@ -287,13 +287,21 @@ class SQLiteStore:
             upcoming = connection.execute(self._sql["next_scheduled"], {"now": now}).fetchone()
             slot = connection.execute(self._sql["next_slot"]).fetchone()
             paused = [row["name"] for row in connection.execute(self._sql["paused_groups"])]
+            held, blocked = self._held_back()
         return Overview(
             counts,
             job_from(oldest) if oldest else None,
             job_from(upcoming) if upcoming else None,
             slot_from(slot) if slot else None,
             [name for name in paused if name != WHOLE_QUEUE],
+            held,
+            blocked,
         )
+
+    def _held_back(self) -> tuple[int, int]:
+        """How many jobs are held, and how many others wait for jobs."""
+        found = dict(tuple(row) for row in self._read("counts_held_back"))
+        return found.get(1, 0), found.get(0, 0)
 
     def glance(self, now: int, most: int, *, count: bool = True) -> Glance:
         with self._connections.snapshot():
@@ -302,6 +310,7 @@ class SQLiteStore:
                 return [job_from(row) for row in self._read(name, values)]
 
             counts = self.counts() if count else None
+            held, blocked = self._held_back() if count else (None, None)
             return Glance(
                 counts,
                 self._value("count_scheduled", {"now": now}) if count else None,
@@ -310,6 +319,8 @@ class SQLiteStore:
                 next(iter(jobs("next_scheduled", now=now)), None),
                 None if counts is None else self._groups(counts),
                 self.is_paused(),
+                held,
+                blocked,
             )
 
     def ended_since(self, moment: int) -> tuple[int, int | None]:

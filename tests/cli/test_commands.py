@@ -68,6 +68,23 @@ def test_status_tells_what_is_due_as_waiting(bench: Bench) -> None:
     assert "next scheduled" not in text
 
 
+def test_status_tells_what_is_held_or_blocked(bench: Bench) -> None:
+    bench.queue.enqueue_many([{"command": "true", "id": each} for each in ("a", "b", "c")])
+    bench.queue.hold("a", "b")
+    bench.queue.enqueue("true", after="b")
+    bench.queue.enqueue("true", after="b", id="other")
+    bench.queue.hold("other")
+    assert "jobs            5 pending (3 held, 1 blocked), 0 processing" in bench.run("status").out
+    told = json.loads(bench.run("status", "--json").out)
+    assert (told["jobs"]["pending"], told["held"], told["blocked"]) == (5, 3, 1)
+    assert "jobs     5 pending (3 held, 1 blocked), 0 processing" in bench.run("watch").out
+    bench.queue.release("a", "b", "other")
+    bench.queue.cancel("b")
+    told = json.loads(bench.run("status", "--json").out)
+    assert (told["jobs"]["pending"], told["held"], told["blocked"]) == (2, 0, 0)
+    assert "2 pending, 0 processing" in bench.run("status").out
+
+
 def test_status_tells_what_to_do_next(bench: Bench) -> None:
     assert "queuectl enqueue" in bench.run().out
     bench.queue.enqueue("true", max_retries=0)

@@ -78,6 +78,8 @@ def test_json_of_a_queue_at_work(farm: Farm, mode: str) -> None:
         "database",
         "jobs",
         "scheduled",
+        "held",
+        "blocked",
         "rate",
         "eta_seconds",
         "next_scheduled",

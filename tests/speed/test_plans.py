@@ -46,6 +46,7 @@ INDEXES = {
     "ids_in_states": ["jobs_by_state"],
     "counts": ["jobs_by_state"],
     "count_scheduled": ["jobs_scheduled"],
+    "counts_held_back": ["jobs_held_back"],
     "dead_last": ["jobs_by_state"],
     "retried_next": ["jobs_in_back_off"],
     "ended_since": ["jobs_by_state"],

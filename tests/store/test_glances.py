@@ -39,6 +39,22 @@ def test_what_runs_what_failed_and_what_comes_next(store: Store) -> None:
     assert glance.next_scheduled.id == "again"
 
 
+def test_what_is_held_or_waits_for_others_is_counted(store: Store) -> None:
+    add(store, "first", "both", "held", "freed")
+    add(store, "after", "after-both", after=("first",))
+    add(store, "later", delay=3600)
+    store.edit("both", {"after": ("first",)}, T0)
+    store.hold(["both", "held", "freed", "later"], T0)
+    store.release(["freed"], T0)
+    glance = store.glance(T0, 10)
+    assert (glance.counts, glance.scheduled) == ({**NOTHING, "pending": 7}, 0)
+    assert (glance.held, glance.blocked) == (3, 2)
+    overview = store.overview(T0)
+    assert (overview.held, overview.blocked) == (3, 2)
+    store.cancel(["first", "held"], T0)
+    assert store.overview(T0)[-2:] == (1, 0)
+
+
 def test_of_many_failures_there_are_those_enqueued_last_and_retried_next(store: Store) -> None:
     for number in range(4):
         add(store, f"dead{number}", max_retries=0)
@@ -48,7 +64,7 @@ def test_of_many_failures_there_are_those_enqueued_last_and_retried_next(store: 
         assert finish(store, claim(store, after(10)), "failed", after(20 - number))
     glance = store.glance(after(11), 2, count=False)
     assert [job.id for job in glance.failures] == ["dead3", "dead2", "again3", "again2"]
-    assert (glance.counts, glance.scheduled) == (None, None)
+    assert (glance.counts, glance.scheduled, glance.held, glance.blocked) == (None, None, None, None)
 
 
 def test_what_ended_lately(store: Store) -> None:

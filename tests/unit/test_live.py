@@ -122,9 +122,11 @@ def test_the_pace_keeps_few_samples() -> None:
     assert pace.rate_at(1000.0) == pytest.approx(100, rel=0.05)
 
 
-def test_time_left_is_for_what_waits_and_not_for_later() -> None:
+def test_time_left_is_for_what_waits_and_is_not_held_or_for_later() -> None:
     counts = {**dict.fromkeys(STATES, 0), "pending": 25, "processing": 5}
     assert a_picture(counts=counts).seconds_left == 10
+    assert a_picture(counts=counts, held=15).seconds_left == 4
+    assert a_picture(counts=counts, held=20).seconds_left is None, "nothing waits, and what runs may never end"
     assert a_picture(counts=counts, rate=0.0).seconds_left is None
     assert a_picture(counts=counts, rate=None).seconds_left is None
     assert a_picture(counts=dict.fromkeys(STATES, 0), scheduled=0).seconds_left is None

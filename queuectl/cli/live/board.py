@@ -12,7 +12,7 @@ from rich.text import Text
 from queuectl import clock
 from queuectl.cli.live.pen import GAP, Cell, Column, Pen, Table, width_of
 from queuectl.cli.output import STATE_STYLES
-from queuectl.cli.summary import stop_in_words
+from queuectl.cli.summary import apart, stop_in_words
 from queuectl.model import CANCELLED, COMPLETED, DEAD, PENDING, PROCESSING, STATES, GroupState, Job
 from queuectl.observer import IDLE, LOST, RUNNING, Picture, Worker
 
@@ -117,13 +117,13 @@ class Board:
 
     def _counts(self) -> list[Cell]:
         """How many jobs there are in each state, in as many words as there is room for."""
-        counts, scheduled = self._picture.counts, self._picture.scheduled
+        counts, told = self._picture.counts, self._picture
+        others = apart(told.held, told.blocked, told.scheduled, "{:,}".format)
         room = self._width - (_NAME if self._width >= _NAMED_FROM else 0)
         some = [state for state in STATES if counts[state] or state in (PENDING, PROCESSING)]
 
         def long(state: str) -> str:
-            later = f" ({scheduled:,} for later)" if state == PENDING and scheduled else ""
-            return f"{plain(state)}{later}"
+            return plain(state) + (others if state == PENDING else "")
 
         def plain(state: str) -> str:
             return f"{counts[state]:,} {state}"

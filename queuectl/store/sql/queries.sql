@@ -562,6 +562,10 @@ DELETE FROM jobs WHERE seq IN (SELECT value FROM json_each(:seqs));
 
 -- For who watches.
 
+-- name: counts_held_back
+-- Those that are held (1), and those that only wait for others (0).
+SELECT held, count(*) FROM jobs WHERE lane = 3 GROUP BY held;
+
 -- name: count_scheduled
 SELECT count(*) FROM jobs WHERE lane = 1 AND due > :now;
 
