@@ -335,9 +335,19 @@ class Queue:
         """Keep waiting jobs from starting until they are released; all of them or, raising, none."""
         self._store().hold(ids, self._clock.now())
 
+    def hold_batch(self, batch: str) -> list[str]:
+        """As :meth:`hold`, of those jobs of a batch that wait and are not held. Returns their ids. Raises ``NoSuchBatch``."""
+        return self._store().hold_batch(batch, self._clock.now())
+
     def release(self, *ids: str) -> None:
         """Let jobs start that were held; all of them or, raising, none."""
         wake.workers(self.home, self._store().release(ids, self._clock.now()))
+
+    def release_batch(self, batch: str) -> list[str]:
+        """As :meth:`release`, of those jobs of a batch that are held. Returns their ids. Raises ``NoSuchBatch``."""
+        released, to_wake = self._store().release_batch(batch, self._clock.now())
+        wake.workers(self.home, to_wake)
+        return released
 
     def needs(self, job_id: str) -> list[Needed]:
         """The jobs that one was to wait for. Raises ``NoSuchJob``."""

@@ -253,7 +253,7 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
     "--batch",
     metavar="NAME",
     callback=_checked(model.job_id),
-    help="A label for the jobs, which list, wait, cancel and retry take.",
+    help="A label for the jobs, which list, wait, cancel, retry, hold and release take.",
 )
 @click.option(
     "--retry-on",

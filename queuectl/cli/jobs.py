@@ -217,7 +217,7 @@ def _attempt_row(attempt: Attempt) -> list[str]:
 @pass_app
 def cmd_cancel(app: App, ids: Sequence[str], batch: str | None, wait: bool) -> None:
     """Stop waiting or running jobs."""
-    _check_ids_or_batch(ids, batch)
+    check_ids_or_batch(ids, batch)
     queue = app.existing_queue()
     already = 0
     if batch is None:
@@ -257,7 +257,7 @@ def cmd_cancel(app: App, ids: Sequence[str], batch: str | None, wait: bool) -> N
 @pass_app
 def cmd_retry(app: App, ids: Sequence[str], batch: str | None, with_dependents: bool, hold: bool) -> None:
     """Run ended jobs again."""
-    _check_ids_or_batch(ids, batch)
+    check_ids_or_batch(ids, batch)
     queue = app.existing_queue()
     if batch is not None:
         ids = queue.retry_batch(batch, with_dependents=with_dependents, hold=hold)
@@ -283,7 +283,8 @@ def _retry(queue: Queue, ids: Sequence[str], with_dependents: bool, hold: bool) 
         raise Conflict(f"{error}, but its worker is gone: {PUT_RIGHT}") from error
 
 
-def _check_ids_or_batch(ids: Sequence[str], batch: str | None) -> None:
+def check_ids_or_batch(ids: Sequence[str], batch: str | None) -> None:
+    """Refuse both, and neither."""
     if ids and batch is not None:
         raise click.UsageError("give ids or --batch, not both")
     if not ids and batch is None:

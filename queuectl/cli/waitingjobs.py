@@ -10,7 +10,7 @@ import click
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.enqueue import CommandWithWords, check_one_source, cmd_enqueue, command_line
-from queuectl.cli.jobs import report
+from queuectl.cli.jobs import check_ids_or_batch, report
 from queuectl.model import CANCELLED, UNSETTABLE
 
 _NOT_EDITED = {"commands", "job_file", "each", "nul", "given_id", "wait", "if_exists"}
@@ -28,26 +28,45 @@ def _fields(context: click.Context, parameter: click.Parameter, values: Sequence
 
 @command(
     "hold",
-    examples=("queuectl hold 1",),
-    after_help=("Only waiting jobs can be held. Of several ids all are dealt with or, when one is bad, none.",),
+    examples=("queuectl hold 1", "queuectl enqueue --batch night --command true && queuectl hold --batch night"),
+    after_help=(
+        "Only waiting jobs can be held. Of several ids all are dealt with or, when one is bad, none. "
+        "--batch NAME holds those of a batch that wait, and leaves alone what runs or has ended.",
+    ),
 )
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@click.argument("ids", nargs=-1, metavar="ID...")
+@click.option("--batch", metavar="NAME", help="Instead of ids: what waits in this batch.")
 @pass_app
-def cmd_hold(app: App, ids: Sequence[str]) -> None:
+def cmd_hold(app: App, ids: Sequence[str], batch: str | None) -> None:
     """Keep waiting jobs from starting until they are released."""
+    check_ids_or_batch(ids, batch)
     queue = app.existing_queue()
-    queue.hold(*ids)
+    if batch is None:
+        queue.hold(*ids)
+    else:
+        ids = queue.hold_batch(batch)
     report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "held")
 
 
-@command("release", examples=("queuectl release 1",))
-@click.argument("ids", nargs=-1, required=True, metavar="ID...")
+@command(
+    "release",
+    examples=("queuectl release 1",),
+    after_help=(
+        "Of several ids all are dealt with or, when one is bad, none. --batch NAME releases those of a batch that are held.",
+    ),
+)
+@click.argument("ids", nargs=-1, metavar="ID...")
+@click.option("--batch", metavar="NAME", help="Instead of ids: what is held in this batch.")
 @pass_app
-def cmd_release(app: App, ids: Sequence[str]) -> None:
+def cmd_release(app: App, ids: Sequence[str], batch: str | None) -> None:
     """Let jobs start that were held."""
+    check_ids_or_batch(ids, batch)
     queue = app.existing_queue()
     loose = sum(not queue.get(job_id).held for job_id in set(ids))
-    queue.release(*ids)
+    if batch is None:
+        queue.release(*ids)
+    else:
+        ids = queue.release_batch(batch)
     report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "released", loose, "not held")
 
 

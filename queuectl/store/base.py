@@ -179,8 +179,14 @@ class Store(Protocol):
     def hold(self, ids: Sequence[str], now: int) -> None:
         """Keep waiting jobs from starting until they are released. Raises ``NoSuchJob``, ``Conflict``."""
 
+    def hold_batch(self, batch: str, now: int) -> list[str]:
+        """As :meth:`hold`, of those jobs of a batch that wait and are not held. Returns their ids. Raises ``NoSuchBatch``."""
+
     def release(self, ids: Sequence[str], now: int) -> int:
         """Let jobs start that were held; how many workers to wake. Raises ``NoSuchJob``, ``Conflict``."""
+
+    def release_batch(self, batch: str, now: int) -> tuple[list[str], int]:
+        """As :meth:`release`, of those jobs of a batch that are held: their ids, too. Raises ``NoSuchBatch``."""
 
     def needs(self, job_id: str) -> list[Needed]:
         """The jobs that one was to wait for. Raises ``NoSuchJob``."""

@@ -530,17 +530,35 @@ class SQLiteStore:
             self._require_waiting(ids, "held")
             self._hold(connection, ids, now)
 
-    def _hold(self, connection: sqlite3.Connection, ids: Sequence[str], now: int) -> None:
+    def hold_batch(self, batch: str, now: int) -> list[str]:
+        with self._connections.transaction() as connection:
+            waiting = self._ids_in_batch(batch, (PENDING,))
+            held = self._hold(connection, waiting, now)
+            return [job_id for job_id in waiting if job_id in held]
+
+    def _hold(self, connection: sqlite3.Connection, ids: Sequence[str], now: int) -> set[str]:
+        """Hold waiting jobs; those that were not held before."""
         held = connection.execute(self._sql["hold"], {"ids": as_json(list(ids)), "now": now}).fetchall()
         self._following(connection, now).settle_all(held)
+        return {row["id"] for row in held}
 
     def release(self, ids: Sequence[str], now: int) -> int:
         with self._connections.transaction() as connection:
             self._require_waiting(ids, "released")
-            released = connection.execute(self._sql["release"], {"ids": as_json(list(ids)), "now": now}).fetchall()
-            following = self._following(connection, now)
-            following.let_go([row["seq"] for row in released])
-            return following.to_wake
+            return self._release(connection, ids, now)[1]
+
+    def release_batch(self, batch: str, now: int) -> tuple[list[str], int]:
+        with self._connections.transaction() as connection:
+            waiting = self._ids_in_batch(batch, (PENDING,))
+            released, to_wake = self._release(connection, waiting, now)
+            return [job_id for job_id in waiting if job_id in released], to_wake
+
+    def _release(self, connection: sqlite3.Connection, ids: Sequence[str], now: int) -> tuple[set[str], int]:
+        """Release waiting jobs; those that were held, and how many workers to wake."""
+        released = connection.execute(self._sql["release"], {"ids": as_json(list(ids)), "now": now}).fetchall()
+        following = self._following(connection, now)
+        following.let_go([row["seq"] for row in released])
+        return {row["id"] for row in released}, following.to_wake
 
     def _require_waiting(self, ids: Sequence[str], what: str) -> None:
         for job_id, state in self._states_of_all(ids).items():

@@ -109,7 +109,35 @@ def test_retry(bench: Bench) -> None:
     assert bench.run("retry", "--batch", "night").err == "queuectl: 0 jobs put back\n"
 
 
-@pytest.mark.parametrize("command", ["list", "wait", "cancel", "retry"])
+def test_hold_and_release(bench: Bench) -> None:
+    enqueue(bench, "a", "b", "c", "d", max_retries=0)
+    enqueue(bench, "e", batch="day")
+    bench.play("succeeded")
+    bench.claim()
+    bench.run("hold", "c")
+    assert bench.run("hold", "--batch", "night").err == "queuectl: 1 job held\n"
+    assert [bench.queue.get(each).held for each in "abcde"] == [False, False, True, True, False]
+    assert bench.run("hold", "--batch", "night").err == "queuectl: 0 jobs held\n"
+    bench.run("hold", "e")
+    result = bench.run("release", "--batch", "night", "--json")
+    assert [job["id"] for job in json.loads(result.out)] == ["c", "d"]
+    assert [bench.queue.get(each).held for each in "abcde"] == [False] * 4 + [True]
+    assert bench.run("release", "--batch", "night").err == "queuectl: 0 jobs released\n"
+    assert bench.claim().id == "c"
+
+
+def test_what_is_put_back_held_is_released_as_it_was_put_back(bench: Bench) -> None:
+    enqueue(bench, "a", "b")
+    bench.run("cancel", "--batch", "night")
+    assert (
+        bench.run("retry", "--batch", "night", "--hold").err
+        == "queuectl: 2 jobs put back, held until 'queuectl release'\n"
+    )
+    assert bench.run("release", "--batch", "night").err == "queuectl: 2 jobs released\n"
+    assert bench.claim().id == "a"
+
+
+@pytest.mark.parametrize("command", ["list", "wait", "cancel", "retry", "hold", "release"])
 def test_mistakes(bench: Bench, command: str) -> None:
     enqueue(bench, "a")
     result = bench.run(command, "--batch", "nihgt")
@@ -141,7 +169,9 @@ def test_the_library(bench: Bench) -> None:
     assert queue.cancel_batch("night") == ["b"]
     assert not queue.wait(batch="night")
     assert queue.retry_batch("night") == ["b"]
-    for look in (queue.cancel_batch, queue.retry_batch):
+    assert queue.hold_batch("night") == ["b"]
+    assert queue.release_batch("night") == ["b"]
+    for look in (queue.cancel_batch, queue.retry_batch, queue.hold_batch, queue.release_batch):
         with pytest.raises(NoSuchBatch):
             look("unknown")
     with pytest.raises(NoSuchBatch):

@@ -438,7 +438,7 @@ def test_edit_of_needs(bench: Bench) -> None:
         ("group remove g", 3, "no group g"),
         ("hold nobody", 3, "no job nobody"),
         ("release nobody", 3, "no job nobody"),
-        ("hold", 2, "Missing argument"),
+        ("hold", 2, "give the ids of jobs"),
         ("why nobody", 3, "no job nobody"),
         ("edit nobody --priority 1", 3, "no job nobody"),
         ("edit nobody", 2, "nothing to change"),

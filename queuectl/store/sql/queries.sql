@@ -329,12 +329,12 @@ SELECT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused);
 -- name: hold
 UPDATE jobs SET held = 1, lane = 3, placed = 0, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'pending' AND NOT held
-RETURNING group_name;
+RETURNING id, group_name;
 
 -- name: release
 UPDATE jobs SET held = 0, updated_at = :now
 WHERE id IN (SELECT value FROM json_each(:ids)) AND +state = 'pending' AND held
-RETURNING seq;
+RETURNING id, seq;
 
 -- name: let_go
 -- Jobs that nothing holds back any more, by seq (a JSON array): ready, since a time at the earliest, or scheduled still.
