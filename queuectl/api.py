@@ -316,6 +316,7 @@ class Queue:
     def edit(self, job_id: str, *, unset: str | Collection[str] = (), **fields: Any) -> Job:
         """Change a job while it waits: any field that :meth:`enqueue` takes, but for its id; None leaves one as it is.
 
+        ``env``, ``export``, ``after`` and ``after_any`` each take the place of all that was there of the same kind.
         Those that ``unset`` names, such as ``timeout`` or ``unique``, are as if :meth:`enqueue` had not been given them.
         Raises ``InvalidInput``, ``NoSuchJob``, and ``Conflict`` when it does not wait any more.
         """

@@ -388,6 +388,8 @@ UNSETTABLE: Final = (
     "retry_on",
     "no_retry_on",
     "backoff_base",
+    "after",
+    "after_any",
 )
 """What a waiting job may go back to not saying itself."""
 

@@ -95,7 +95,8 @@ def cmd_release(app: App, ids: Sequence[str], batch: str | None) -> None:
         "queuectl edit 1 --unset timeout,env -- make report",
     ),
     after_help=(
-        "What is not named stays as it is; --env and --after replace all that were there. --delay 0 has the job start "
+        "What is not named stays as it is; --env, --export, --after and --after-any each replace all that the same option said "
+        "before, and leave alone what the others said. --delay 0 has the job start "
         "as soon as it can. A worker may claim the job at the same moment: then it is not changed (exit code 4).",
     ),
 )

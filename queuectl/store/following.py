@@ -81,10 +81,14 @@ class Following:
         self._refuse_circle(first)
         return self._run("named", seqs=as_json(self.wait_for_needs({seq for seq, _, _ in needs}))).fetchall()
 
-    def depend_anew(self, seq: int, needs: Collection[tuple[int, str, bool]]) -> None:
-        """As :meth:`depend`, for one waiting job in the place of all that it needed before."""
-        self._run("depend_no_more", seq=seq)
-        self._note(needs)
+    def depend_anew(
+        self, seq: int, after: Collection[str] | None = None, after_any: Collection[str] | None = None
+    ) -> None:
+        """As :meth:`depend`, for one waiting job, in the place of what it needed before of either kind; None keeps that."""
+        self._run("depend_no_more", seq=seq, after=after is not None, after_any=after_any is not None)
+        self._note(
+            [(seq, needed, False) for needed in after or ()] + [(seq, needed, True) for needed in after_any or ()]
+        )
         if self._run("needs_itself", seq=seq).fetchone()[0]:
             raise InvalidInput(f"job {self._id(seq)} would wait for itself")
         self.wait_for_needs([seq])

@@ -518,8 +518,7 @@ class SQLiteStore:
                 raise _key_is_held(holder) from error
             following = self._following(connection, now)
             if not _NEEDS.isdisjoint(changes):
-                needs = _needs(row["seq"], changes.get("after", ()), changes.get("after_any", ()))
-                following.depend_anew(row["seq"], needs)
+                following.depend_anew(row["seq"], **{kind: changes[kind] for kind in _NEEDS.intersection(changes)})
             # What waited for its turn, or its time, keeps it.
             following.let_go([row["seq"]], now if row["lane"] == HELD_BACK else 0)
             following.settle_all([row])

@@ -413,9 +413,23 @@ def test_edit_of_needs(bench: Bench) -> None:
     first = enqueue(bench)
     job_id = enqueue(bench, "--after", first)
     refused(bench, 2, f"job {first} would wait for itself", "edit", first, "--after", job_id)
+    told: list[object] = []
     assert bench.run("edit", job_id, "--no-after").code == 0
     assert shown(bench, job_id)["after"] == []
     refused(bench, 2, "--no-after excludes", "edit", job_id, "--no-after", "--after", first)
+    other = enqueue(bench)
+    for arguments in (["--after", first], ["--after-any", other], ["--unset", "after"], ["--unset", "after-any"]):
+        assert bench.run("edit", job_id, *arguments).code == 0
+        told.append((shown(bench, job_id)["after"], shown(bench, job_id)["after_any"]))
+    assert told == [([first], []), ([first], [other]), ([], [other]), ([], [])]
+
+
+def test_edit_exports_what_is_named_and_nothing_else(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("ONE", "TWO"):
+        monkeypatch.setenv(name, name.lower())
+    job_id = enqueue(bench, "--export", "ONE", "--env", "A=1")
+    assert bench.run("edit", job_id, "--export", "TWO").code == 0
+    assert (shown(bench, job_id)["export"], shown(bench, job_id)["env"]) == (["TWO"], {"A": "1"})
 
 
 @pytest.mark.parametrize(

@@ -256,6 +256,25 @@ def test_editing_changes_what_a_job_needs(store: Store) -> None:
     assert store.get("c").blockers == 0
 
 
+def test_editing_one_kind_of_needs_keeps_the_other(store: Store) -> None:
+    add(store, "a", "b", "x", "y")
+    store.add([job("c", after=("a",), after_any=("x",))], T0, 3)
+
+    def needs() -> list[tuple[str, bool]]:
+        return [(each.id, each.however) for each in store.needs("c")]
+
+    store.edit("c", {"after": ("b",)}, T0)
+    assert needs() == [("b", False), ("x", True)]
+    store.edit("c", {"after_any": ("y", "a")}, T0)
+    assert (needs(), store.get("c").blockers) == ([("a", True), ("b", False), ("y", True)], 3)
+    store.edit("c", {"after_any": ("b",)}, T0)
+    assert needs() == [("b", False)], "it has to complete, as was said and is kept"
+    store.edit("c", {"after_any": ("x",), "after": ()}, T0)
+    assert needs() == [("x", True)]
+    store.edit("c", {"after_any": ()}, T0)
+    assert (needs(), store.get("c").blockers) == ([], 0)
+
+
 def test_a_waiting_job_is_edited_and_no_other(store: Store) -> None:
     add(store, "a", "b", timeout=5)
     changes = {

@@ -349,7 +349,8 @@ SELECT :seq, seq, :however FROM jobs WHERE id = :id
 ON CONFLICT (job_seq, needs) DO UPDATE SET however = min(however, :however);
 
 -- name: depend_no_more
-DELETE FROM dependencies WHERE job_seq = :seq;
+-- Of what a job was to wait for: what was to complete, or to end however, or both.
+DELETE FROM dependencies WHERE job_seq = :seq AND (:after AND NOT however OR :after_any AND however);
 
 -- name: dependencies_within
 -- Of the jobs from one number on: who needs whom among them.
