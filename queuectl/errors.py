@@ -87,6 +87,11 @@ def closest(name: str, known: Sequence[str], most: int = 3, alike: float = 0.55)
     return difflib.get_close_matches(name, known, most, alike)
 
 
+def named(name: str) -> str:
+    """A name that a user gave, for an error's text: as it is, unless nobody would see it, and cut short."""
+    return name[:130] if name.strip() else repr(name[:130])
+
+
 def shown(value: object) -> str:
     """A value for an error's text, as JSON has it but for the quotes, and cut short."""
     import json  # here and elsewhere: most commands read and write none, and start faster without

@@ -6,7 +6,7 @@ import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from queuectl.errors import NoSuchBatch, NoSuchJob
+from queuectl.errors import NoSuchBatch, NoSuchJob, named
 from queuectl.model import CANCELLED, DEAD, PENDING, PROCESSING, STATES
 
 if TYPE_CHECKING:
@@ -29,10 +29,10 @@ class Watch:
         self._last: dict[str, str] = {}
         self._count()
         if batch is not None and not sum(self.counts.values()):
-            raise NoSuchBatch(f"no batch {batch[:130]}")
+            raise NoSuchBatch(f"no batch {named(batch)}")
         if self._ids is not None and len(self._last) < len(self._ids):
             missing = [job_id for job_id in self._ids if job_id not in self._last]
-            raise NoSuchJob(f"no job {', '.join(missing)[:130]}")
+            raise NoSuchJob(f"no job {named(', '.join(missing))}")
 
     @property
     def over(self) -> bool:

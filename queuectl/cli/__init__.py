@@ -195,8 +195,18 @@ def _refuse(error: click.UsageError) -> int:
     if error.ctx is not None:
         output.stderr(error.ctx.get_usage())
         output.stderr(f"Try '{error.ctx.command_path} --help' for help.")
-    output.error(error.format_message())
+    output.error(_said(error))
     return error.exit_code
+
+
+def _said(error: click.UsageError) -> str:
+    """What is wrong, in one line: click has the choices for what is missing on lines of their own."""
+    if not isinstance(error, click.MissingParameter) or error.param is None:
+        return error.format_message()
+    if not isinstance(error.param.type, click.Choice):
+        return error.format_message()
+    *others, last = map(str, error.param.type.choices)
+    return f"{error.param.get_error_hint(error.ctx)} is missing: give {', '.join(others)} or {last}"
 
 
 def _described(error: OSError) -> str:

@@ -146,6 +146,19 @@ class _Helpful(click.Command):
                 raise click.NoSuchOption(error.option_name, message, ctx=ctx) from None
             raise
 
+    def make_parser(self, ctx: click.Context) -> Any:
+        parser = super().make_parser(ctx)
+        if not ctx.resilient_parsing:
+            parse = parser.parse_args
+
+            def parse_once(args: list[str]) -> tuple[dict[str, Any], list[str], list[click.Parameter]]:
+                values, rest, order = parse(args)
+                _refuse_repeated(order, ctx)
+                return values, rest, order
+
+            parser.parse_args = parse_once  # type: ignore[method-assign]
+        return parser
+
     def get_help(self, ctx: click.Context) -> str:
         ctx.terminal_width = max(min(_columns(), _WIDEST) - 2, _NARROWEST)
         return super().get_help(ctx)
@@ -158,6 +171,17 @@ class _Helpful(click.Command):
             with formatter.section("Examples"):
                 for example in self.examples:
                     formatter.write(f"{'':>{formatter.current_indent}}{example}\n")
+
+
+def _refuse_repeated(given: Sequence[click.Parameter], ctx: click.Context) -> None:
+    """Refuse an option that takes one value, and is given two: the second would silently take the place of the first.
+
+    But for ``--db``, which may stand in an alias.
+    """
+    for option in given:
+        is_single = isinstance(option, click.Option) and not (option.multiple or option.is_flag or option.count)
+        if is_single and "--db" not in option.opts and given.count(option) > 1:
+            raise click.UsageError(f"{option.opts[0]} is given more than once: give one", ctx)
 
 
 def _columns() -> int:

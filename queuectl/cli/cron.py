@@ -10,7 +10,7 @@ import click
 from queuectl import clock
 from queuectl.cli import output
 from queuectl.cli.base import App, Command, Group, pass_app
-from queuectl.cli.enqueue import cmd_enqueue, command_line
+from queuectl.cli.enqueue import cmd_enqueue, command_line, tell_of_oddities
 from queuectl.cli.output import Column
 from queuectl.errors import InvalidInput
 
@@ -135,6 +135,7 @@ def cron_add(
     queue = app.existing_queue()
     line = command_line(command, command_file, argv)
     made = queue.add_schedule(name, expression, line, tz=tz, overlap=overlap, missed=missed, replace=replace, **job)
+    tell_of_oddities(argv, job["cwd"])
     if job["group"] is not None:
         from queuectl.cli import slips
 

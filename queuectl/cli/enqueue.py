@@ -14,7 +14,7 @@ import click
 from queuectl import clock, model
 from queuectl.cli import output
 from queuectl.cli.base import App, Command, pass_app
-from queuectl.errors import InvalidInput
+from queuectl.errors import InvalidInput, shown
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -112,13 +112,6 @@ def _export(context: click.Context, parameter: click.Parameter, names: Sequence[
     return text or None
 
 
-def _once(context: click.Context, parameter: click.Parameter, values: Sequence[str]) -> str | None:
-    """One value; a second would otherwise silently take the place of the first."""
-    if len(values) > 1:
-        raise click.UsageError(f"{parameter.opts[0]} is given more than once: give one", context)
-    return values[0] if values else None
-
-
 @click.command(
     "enqueue",
     cls=CommandWithWords,
@@ -153,28 +146,20 @@ def _once(context: click.Context, parameter: click.Parameter, values: Sequence[s
 @click.option(
     "--command",
     "command",
-    multiple=True,
-    callback=_once,
     metavar="TEXT",
     help="The command line, run by /bin/sh -c.",
 )
 @click.option(
     "--command-file",
-    multiple=True,
-    callback=_once,
     metavar="FILE",
     help="Read the command line from a file; - is stdin.",
 )
 @click.option(
     "--commands",
-    multiple=True,
-    callback=_once,
     metavar="FILE",
     help="A job for each line of a file, or of stdin (-): the line is its command.",
 )
-@click.option(
-    "--job-file", multiple=True, callback=_once, metavar="FILE", help="Read jobs, as JSON, from a file; - is stdin."
-)
+@click.option("--job-file", metavar="FILE", help="Read jobs, as JSON, from a file; - is stdin.")
 @click.option(
     "--each",
     is_flag=False,
@@ -357,6 +342,7 @@ def cmd_enqueue(
             line = command_line(command, command_file, argv)
             begin_change()
             ids = queue.add_checked([model.new_job({**options, "id": given_id, "command": line})])
+    tell_of_oddities(() if many else argv, cwd)
     if isinstance(ids, model.Added):
         _tell_of_doomed(ids.doomed)
     # Those of a job file are told of by what reads it.
@@ -457,6 +443,14 @@ def command_line(command: str | None, command_file: str | None, argv: Sequence[s
     import shlex
 
     return model.command_line(shlex.join(argv), "the command after --")
+
+
+def tell_of_oddities(argv: Sequence[str], cwd: str | None) -> None:
+    """Say of a command, and of the directory that was named for it, if they are probably mistakes. They are accepted."""
+    if cwd is not None and not os.path.isdir(cwd):
+        output.note(f"there is no directory {cwd}: unless it is made in time, the job cannot be started")
+    if len(argv) == 1 and len(argv[0].split()) > 1 and not os.path.exists(os.path.join(cwd or "", argv[0])):
+        output.note(f"{shown(argv[0])} is one word, and so the name of one program: did you mean --command?")
 
 
 def say_that_stdin_is_read(path: str) -> None:

@@ -19,6 +19,8 @@ from queuectl.model import CANCELLED, DEFAULT_GROUP, PENDING, PROCESSING, STATES
 if TYPE_CHECKING:
     from queuectl.api import Queue
 
+_MOST_DIGITS = 18
+"""Of a number that is given to a command; SQLite has no more than these."""
 _ALIASES = {"queued": "pending", "running": "processing", "done": "completed", "failed": "dead"}
 
 with_dependents_option = click.option(
@@ -83,7 +85,10 @@ def known_state(name: str) -> str:
 
 def count(text: str, what: str, least: int = 0) -> int:
     """A whole number, ``least`` or more. Raises :class:`InvalidInput`."""
-    if not (text.strip().isascii() and text.strip().isdigit() and len(text) < 19 and int(text) >= least):
+    is_number = text.strip().isascii() and text.strip().isdigit()
+    if is_number and len(text.strip()) > _MOST_DIGITS:
+        raise InvalidInput(f"{what}: {text[:40]!r} is too large: give at most {'9' * _MOST_DIGITS}")
+    if not is_number or int(text) < least:
         raise InvalidInput(f"{what}: {text[:40]!r} is not a whole number, {least} or more")
     return int(text)
 

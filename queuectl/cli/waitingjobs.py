@@ -9,7 +9,7 @@ import click
 
 from queuectl.cli import output
 from queuectl.cli.base import App, command, pass_app
-from queuectl.cli.enqueue import CommandWithWords, check_one_source, cmd_enqueue, command_line
+from queuectl.cli.enqueue import CommandWithWords, check_one_source, cmd_enqueue, command_line, tell_of_oddities
 from queuectl.cli.jobs import check_ids_or_batch, report
 from queuectl.model import CANCELLED, UNSETTABLE
 
@@ -124,6 +124,7 @@ def cmd_edit(
         raise click.UsageError("nothing to change: name what is to be changed, such as --priority 10")
     queue = app.existing_queue()
     job = queue.edit(job_id, **changes)
+    tell_of_oddities(argv, changes.get("cwd"))
     report(app, [job], "changed")
     if job.state == CANCELLED:
         output.note(f"job {job.id} is cancelled by that: {job.reason}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Collection, Iterable, Mapping
 
-from queuectl.errors import Conflict, InvalidInput, NoSuchJob
+from queuectl.errors import Conflict, InvalidInput, NoSuchJob, named
 from queuectl.store.rows import BACK_OFF, READY, SCHEDULED, as_json
 
 _SHOWN = 5
@@ -100,7 +100,7 @@ class Following:
             if not self._run("depend", seq=seq, id=needed, however=however).rowcount
         ]
         if unknown:
-            raise NoSuchJob(f"no job {', '.join(dict.fromkeys(unknown))[:130]} to wait for")
+            raise NoSuchJob(f"no job {named(', '.join(dict.fromkeys(unknown)))} to wait for")
 
     def wait_for_needs(self, seqs: Collection[int]) -> list[int]:
         """Hold waiting jobs back until what they need has ended, or cancel those that can never start; which these are."""

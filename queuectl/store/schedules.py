@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from queuectl import schedule
 from queuectl.clock import iso
-from queuectl.errors import Conflict, InvalidInput, NoSuchSchedule, did_you_mean
+from queuectl.errors import Conflict, InvalidInput, NoSuchSchedule, did_you_mean, named
 from queuectl.model import PENDING, PROCESSING, NewJob
 from queuectl.schedule import NewSchedule, Schedule
 from queuectl.store.connection import Connections
@@ -65,7 +65,7 @@ class SQLiteSchedules:
         if missing:
             known = [row["name"] for row in self._rows(connection, None)]
             hint = did_you_mean(missing[0], known) if len(missing) == 1 else ""
-            raise NoSuchSchedule(f"no schedule {', '.join(missing)[:130]}{hint}")
+            raise NoSuchSchedule(f"no schedule {named(', '.join(missing))}{hint}")
         return rows
 
     def _rows(self, connection: sqlite3.Connection, names: Sequence[str] | None) -> list[sqlite3.Row]:

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
-from queuectl.errors import Conflict, JobExists, NoSuchBatch, NoSuchGroup, NoSuchJob, did_you_mean
+from queuectl.errors import Conflict, JobExists, NoSuchBatch, NoSuchGroup, NoSuchJob, did_you_mean, named
 from queuectl.home import Home
 from queuectl.model import (
     ANY_FAILURE,
@@ -229,7 +229,7 @@ class SQLiteStore:
         # What is no id may not even be text that can be looked up.
         rows = self._read("get", (job_id,)) if is_job_id(job_id) else []
         if not rows:
-            raise NoSuchJob(f"no job {job_id[:130]}")
+            raise NoSuchJob(f"no job {named(job_id)}")
         return rows[0]
 
     def jobs(self, states: Collection[str] = (), limit: int | None = None, batch: str | None = None) -> list[Job]:
@@ -270,7 +270,7 @@ class SQLiteStore:
 
     def _require_batch(self, batch: str) -> None:
         if not (is_job_id(batch) and self._value("has_batch", {"batch": batch})):
-            raise NoSuchBatch(f"no batch {batch[:130]}")
+            raise NoSuchBatch(f"no batch {named(batch)}")
 
     def _ids_in_batch(self, batch: str, states: Sequence[str]) -> list[str]:
         self._require_batch(batch)
@@ -401,7 +401,7 @@ class SQLiteStore:
         known = self.states(wanted)
         for job_id in wanted:
             if job_id not in known:
-                raise NoSuchJob(f"no job {job_id[:130]}")
+                raise NoSuchJob(f"no job {named(job_id)}")
         return {job_id: known[job_id] for job_id in wanted}
 
     def claim(self, worker: str, now: Moment) -> Claim | None:
@@ -625,7 +625,7 @@ class SQLiteStore:
         unknown = sorted(set(names).difference(known))
         if unknown:
             hint = did_you_mean(unknown[0], known) if len(unknown) == 1 else ""
-            raise NoSuchGroup(f"no group {', '.join(unknown)[:130]}{hint}")
+            raise NoSuchGroup(f"no group {named(', '.join(unknown))}{hint}")
 
     def is_paused(self) -> bool:
         return bool(self._value("is_paused"))

@@ -49,6 +49,27 @@ def test_words_are_quoted_for_the_shell(bench: Bench, words: list[str], command:
     assert stored(bench, result.out.strip()).command == command
 
 
+def test_what_is_probably_a_mistake_is_told_of_and_accepted(bench: Bench) -> None:
+    place = bench.directory / "missing"
+    said = f"queuectl: there is no directory {place}: unless it is made in time, the job cannot be started\n"
+    for words in (
+        ("enqueue", "--cwd", "missing", "--command", "true"),
+        ("enqueue", "--cwd", "missing", "--each", "-", "--", "true"),
+        ("enqueue", "--cwd", "missing", "--commands", "-"),
+        ("edit", "1", "--cwd", "missing"),
+        ("cron", "add", "nightly", "@daily", "--cwd", "missing", "--", "true"),
+    ):
+        result = bench.run(*words, stdin=b"a\nb\n")
+        assert result.code == 0
+        assert result.err.splitlines(keepends=True).count(said) == 1, words
+    one_word = bench.run("enqueue", "--", "echo hi there")
+    said = "queuectl: 'echo hi there' is one word, and so the name of one program: did you mean --command?\n"
+    assert (one_word.code, one_word.err) == (0, said)
+    (bench.directory / "my tool").write_text("")
+    for words in (("--", "./my tool"), ("--", "echo", "a b"), ("--cwd", ".", "--", "true")):
+        assert bench.run("enqueue", *words).err == ""
+
+
 def test_command_file_loses_only_the_line_end_that_closes_it(bench: Bench) -> None:
     (bench.directory / "f").write_bytes("echo ä\n  echo two  \n".encode())
     assert stored(bench, bench.run("enqueue", "--command-file", "f").out.strip()).command == "echo ä\n  echo two  "
