@@ -5,9 +5,23 @@ here=$(cd "$(dirname "$0")" && pwd)
 work=${1:-$(mktemp -d)}
 mkdir -p "$work/in" "$work/out"
 cd "$work"
+if test -e queuectl.db && test "$(queuectl list --limit 1 --json)" != "[]"; then
+    echo "run.sh: the queue in $work holds jobs, maybe of a run that did not come to its end: take another directory" >&2
+    exit 4
+fi
 
 say() { printf '\n# %s\n' "$*"; }
-run() { (PS4='$ '; set -x; "$@"); }
+run() { show "$@" >&2; "$@"; }
+show() { # a command as it can be typed
+    printf '$'
+    for word; do
+        case $word in
+            '' | *[!A-Za-z0-9_@%+:,./=-]*) printf " '%s'" "$(printf '%s' "$word" | sed "s/'/'\\\\''/g")" ;;
+            *) printf ' %s' "$word" ;;
+        esac
+    done
+    printf '\n'
+}
 stop() { queuectl worker-stop --now 2>/dev/null || true; }
 trap stop EXIT
 
@@ -31,11 +45,10 @@ run queuectl dlq list
 run queuectl why pack-page-042
 run queuectl why check-page-042
 
-say "put both back, and mend the command before a worker takes it"
-run queuectl pause pack
-run queuectl dlq retry pack-page-042 --with-dependents
+say "put both back, the dead one held, and mend its command before a worker takes it"
+run queuectl dlq retry pack-page-042 --with-dependents --hold
 run queuectl edit pack-page-042 --command "gzip -nkf '$PWD/out/page-042.sorted'"
-run queuectl resume pack
+run queuectl release pack-page-042
 run queuectl wait
 
 say "all is done (at another terminal, queuectl watch shows it live while it happens; in a pipe it prints one picture)"
@@ -44,7 +57,7 @@ test "$(queuectl list --state completed --json | grep -c '"id"')" -eq 900
 test "$(ls out/*.gz | wc -l)" -eq 300
 
 say "from now on every night, and what is done for a month goes by itself"
-run queuectl cron add nightly '30 2 * * *' -- sh "$here/nightly.sh" "$PWD/in" "$PWD/out"
+run queuectl cron add nightly '30 2 * * *' --replace --max-retries 0 -- sh "$here/nightly.sh" "$PWD/in" "$PWD/out"
 run queuectl cron list
 run queuectl config set retention 30d
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -31,9 +32,21 @@ def test_the_pipeline(farm: Farm) -> None:
     script = ["sh", str(PIPELINE / "run.sh"), str(farm.directory)]
     code, told = at_a_terminal(script, env)
     assert code == 0, told
+    script_of_a_night = shlex.quote(str(PIPELINE / "nightly.sh"))
+    assert f"$ queuectl cron add nightly '30 2 * * *' --replace --max-retries 0 -- sh {script_of_a_night} " in told
+    mended = shlex.join(
+        ["queuectl", "edit", "pack-page-042", "--command", f"gzip -nkf '{farm.directory}/out/page-042.sorted'"]
+    )
+    assert "$ " + mended.replace("'\"'\"'", "'\\''") + "\r\n" in told
     assert "needs job pack-page-042, which did not complete" in told
     assert told.endswith("900 jobs completed, 300 files packed and checked, nothing left running\r\n")
     assert len(list((farm.directory / "out").glob("*.gz"))) == 300
+    farm.queue.enqueue("true", id="mine")
+    refused = execute(script, env)
+    assert (refused.returncode, refused.stdout) == (4, "")
+    assert "holds jobs" in refused.stderr
+    farm.queue.cancel("mine")
+    farm.queue.prune(0)
     a_few = {"page-001", "page-042", "page-300"}
     for page in (farm.directory / "in").iterdir():
         if page.stem not in a_few:
