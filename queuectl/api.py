@@ -234,6 +234,15 @@ class Queue:
         wake.workers(self.home, 1)
         return resumed
 
+    def run_schedule(self, name: str) -> Job:
+        """Make the job of a schedule now, also of a paused one, as if this was one of its slots, and return it.
+
+        Raises ``NoSuchSchedule``, and ``Conflict`` where the last run is not over and none may overlap it.
+        """
+        made = self._store().schedules.run(name, self._clock.now())
+        wake.workers(self.home, 1)
+        return self.get(made)
+
     @property
     def _is_strangers(self) -> bool:
         """Whether the queue is another user's, and nobody named it: they may have put it in our way."""

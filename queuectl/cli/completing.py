@@ -363,6 +363,7 @@ _NAMES: Mapping[str, Values] = {
     "group set": _groups,
     "group remove": _groups,
     "cron remove": _names("schedules"),
+    "cron run": _names("schedules"),
     "cron pause": _names("schedules"),
     "cron resume": _names("schedules"),
 }

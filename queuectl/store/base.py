@@ -51,6 +51,12 @@ class Schedules(Protocol):
     def pause(self, names: Sequence[str]) -> list[Schedule]:
         """Make no more jobs of some schedules, also for slots that nobody has seen yet. Raises ``NoSuchSchedule``."""
 
+    def run(self, name: str, now: int) -> str:
+        """Make the job of a schedule now, as if ``now`` was one of its slots; its id. The slots stay as they are.
+
+        Raises ``NoSuchSchedule``, and ``Conflict`` where the last run is not over and none may overlap it.
+        """
+
     def resume(self, names: Sequence[str], now: int) -> list[Schedule]:
         """Have paused schedules go on with their first slot after ``now``. Raises ``NoSuchSchedule``."""
 

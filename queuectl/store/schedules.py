@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 
 from queuectl import schedule
-from queuectl.clock import iso
+from queuectl.clock import SECOND, iso
 from queuectl.errors import Conflict, InvalidInput, NoSuchSchedule, did_you_mean, named
 from queuectl.model import PENDING, PROCESSING, NewJob
 from queuectl.schedule import NewSchedule, Schedule
@@ -21,9 +21,10 @@ Add = Callable[[sqlite3.Connection, NewJob, int], int]
 class SQLiteSchedules:
     """As :class:`~queuectl.store.base.Schedules`, through the connections of a store."""
 
-    def __init__(self, connections: Connections, sql: Mapping[str, str]) -> None:
+    def __init__(self, connections: Connections, sql: Mapping[str, str], add: Add) -> None:
         self._connections = connections
         self._sql = sql
+        self._add = add
 
     def put(self, new: NewSchedule, now: int, *, replace: bool = False) -> Schedule:
         with self._connections.transaction() as connection:
@@ -58,6 +59,18 @@ class SQLiteSchedules:
                     upcoming = schedule.following(row["expression"], row["zone"], _latest(row, now))
                     connection.execute(self._sql["resume_schedule"], {"name": row["name"], "next_slot": upcoming})
             return [schedule_from(row) for row in self._rows(connection, names)]
+
+    def run(self, name: str, now: int) -> str:
+        with self._connections.transaction() as connection:
+            (row,) = self._required(connection, [name])
+            job = schedule.job_of(json.loads(row["job"]), row["name"], now - now % SECOND)
+            if not _may_overlap(row):
+                raise Conflict(f"schedule {name}: its last job, {row['last_id']}, is still {row['last_state']}")
+            if connection.execute(self._sql["has_id"], (job.id,)).fetchone() is not None:
+                raise Conflict(f"schedule {name}: job {job.id} is there already")
+            seq = self._add(connection, job, now)
+            connection.execute(self._sql["note_run"], {"name": name, "job": seq})
+            return str(job.id)
 
     def _required(self, connection: sqlite3.Connection, names: Sequence[str]) -> list[sqlite3.Row]:
         rows = self._rows(connection, names)
@@ -116,8 +129,13 @@ def fire(connection: sqlite3.Connection, sql: Mapping[str, str], add: Add, now: 
 
 def _objection(connection: sqlite3.Connection, sql: Mapping[str, str], row: sqlite3.Row, job: NewJob) -> str | None:
     """Why a slot is not to be run; None when it is."""
-    if row["overlap"] == schedule.SKIP and row["last_state"] in (PENDING, PROCESSING):
+    if not _may_overlap(row):
         return f"{job.id} was skipped: {row['last_id']} is still {row['last_state']}"
     if connection.execute(sql["has_id"], (job.id,)).fetchone() is not None:
         return f"{job.id} was there already"
     return None
+
+
+def _may_overlap(row: sqlite3.Row) -> bool:
+    """Whether nothing that the schedule made last is in the way of another job."""
+    return bool(row["overlap"] != schedule.SKIP or row["last_state"] not in (PENDING, PROCESSING))

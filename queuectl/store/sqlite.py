@@ -91,7 +91,7 @@ class SQLiteStore:
     def schedules(self) -> Schedules:
         from queuectl.store.schedules import SQLiteSchedules  # few commands deal with these
 
-        return SQLiteSchedules(self._connections, self._sql)
+        return SQLiteSchedules(self._connections, self._sql, self._add_run)
 
     def add(self, jobs: Collection[NewJob], now: int, max_retries: int) -> Added:
         with self._connections.transaction() as connection:

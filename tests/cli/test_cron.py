@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from program import Bench, Result
 from unit.support import HandClock
 
-from queuectl import Queue
+from queuectl import Conflict, Queue
 from queuectl.clock import SECOND, SYSTEM_CLOCK
 
 DAILY = ("30 4 * * *", "--tz", "Europe/Berlin")
@@ -244,3 +245,33 @@ def test_names_and_zones_are_completed(bench: Bench) -> None:
     assert (
         "\tEurope/Berlin\t" in bench.run("__complete", "zsh", "cron", "add", "x", "@daily", "--tz", "Europe/Berl").out
     )
+
+
+def test_a_schedule_is_run_now(bench: Bench) -> None:
+    added(bench, "x", "@yearly", "--timeout", "5", "--batch", "b", "--command", "echo hi")
+    before = shown(bench)[0]
+    result = bench.run("cron", "run", "x")
+    assert (result.code, result.err) == (0, "")
+    job = bench.queue.get(result.out.strip())
+    assert re.fullmatch(r"x-\d{8}T\d{4}(\d\d)?Z", job.id)
+    assert (job.command, job.timeout, job.batch, job.state) == ("echo hi", 5, "b", "pending")
+    assert shown(bench)[0] == {**before, "last_job": job.id, "last_state": "pending"}, "its slots stay as they are"
+    again = bench.run("cron", "run", "x")
+    said = f"queuectl: error: schedule x: its last job, {job.id}, is still pending\n"
+    assert (again.code, again.out, again.err) == (4, "", said)
+    bench.play("succeeded")
+    bench.queue.prune(0)
+    bench.run("cron", "pause", "x")
+    assert json.loads(bench.run("cron", "run", "x", "--json").out)["state"] == "pending"
+    unknown = bench.run("cron", "run", "nobody")
+    assert (unknown.code, unknown.err) == (3, "queuectl: error: no schedule nobody\n")
+
+
+def test_runs_may_overlap_where_that_was_said_but_each_second_has_one(bench: Bench) -> None:
+    queue = in_the_past(bench, 2)
+    queue.add_schedule("x", "@yearly", "true", overlap="allow")
+    assert queue.run_schedule("x").state == "pending"
+    with pytest.raises(Conflict, match="is there already"):
+        queue.run_schedule("x")
+    assert bench.run("cron", "run", "x").code == 0
+    assert bench.queue.counts()["pending"] == 2

@@ -34,6 +34,7 @@ INDEXES = {
     "due_slots": [SLOTS, *BY_NUMBER],
     "pass_slots": BY_NAME,
     "pause_faulty": BY_NAME,
+    "note_run": BY_NAME,
     "schedules": BY_NUMBER,
     "remove_schedules": BY_NAME,
     "pause_schedules": BY_NAME,

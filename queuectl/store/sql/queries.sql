@@ -599,6 +599,9 @@ UPDATE schedules
 SET last_slot = :last, next_slot = :following, last_job = coalesce(:job, last_job), note = :note
 WHERE name = :name;
 
+-- name: note_run
+UPDATE schedules SET last_job = :job WHERE name = :name;
+
 -- name: pause_faulty
 UPDATE schedules SET paused = 1, next_slot = NULL, note = :note WHERE name = :name;
 
