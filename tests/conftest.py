@@ -11,10 +11,16 @@ from pathlib import Path
 
 import pytest
 from farm import IS_ROOT, NOBODY, Farm
+from filelock import FileLock
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that starts us in the background has us, and all whom we start, ignore it: «make test &».
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests."""
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.fixture
@@ -30,6 +36,16 @@ def mode(request: pytest.FixtureRequest) -> str:
     """Both ways to host workers."""
     mode: str = request.param
     return mode
+
+
+@pytest.fixture
+def turn_of_a_crowd() -> Iterator[None]:
+    """For what makes thousands of processes, or of zombies that wait for a slow init: one such test at a time.
+
+    Two are more than some systems have room for, and would fail other tests.
+    """
+    with FileLock(Path(tempfile.gettempdir(), f"queuectl-crowd-{os.geteuid()}.lock")):
+        yield
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ def run_rig(command: list[str], env: dict[str, str] | None = None) -> subprocess
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True, env=env)
 
 
+@pytest.mark.long
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
     ("mode", "seed", "unprivileged"), [("process", 5, False), ("thread", 6, IS_ROOT)], ids=["process", "thread"]

@@ -114,6 +114,7 @@ def test_mistakes(bench: Bench, words: str, says: str) -> None:
     assert commands(bench) == []
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_commands_take_little_memory(bench: Bench) -> None:
     peaks = {}
     for count in (15_000, 100_000):

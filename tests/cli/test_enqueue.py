@@ -161,6 +161,7 @@ def test_queue_is_found_from_below_and_the_job_stays_there(bench: Bench, monkeyp
     assert os.listdir(below) == []
 
 
+@pytest.mark.long
 def test_a_large_job_file_takes_little_memory(bench: Bench) -> None:
     """It is read line by line, and still accepted whole or not at all."""
     peaks = {}

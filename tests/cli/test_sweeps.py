@@ -214,6 +214,7 @@ def test_nothing_is_added_where_the_producer_ends_badly(bench: Bench) -> None:
     assert "standard input, line 25001: is not UTF-8 text" in result.err
 
 
+@pytest.mark.long
 def test_a_hundred_thousand_lines_take_little_memory(bench: Bench) -> None:
     peaks = {}
     for count in (15_000, 100_000):

@@ -9,14 +9,12 @@ import resource
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from farm import IS_ROOT, NOBODY, PATIENCE, Farm, as_nobody, assert_books_balance, eventually, pids_with
-from filelock import FileLock
 from lifecycle.escapes import escapes
 from namespaces import needs_namespaces, pid_1
 
@@ -206,15 +204,8 @@ def test_workers_that_are_short_of_memory(farm: Farm, mode: str, kib: int) -> No
     assert farm.queue.get("j").outcome in ("succeeded", "failed", "crashed")
 
 
-@pytest.fixture
-def turn_of_the_bomb() -> Iterator[None]:
-    """Two at a time are more than some systems have processes for, and would fail other tests."""
-    with FileLock(Path(tempfile.gettempdir(), f"queuectl-fork-bomb-{os.geteuid()}.lock")):
-        yield
-
-
 @pytest.mark.timeout(400)
-@pytest.mark.usefixtures("turn_of_the_bomb")
+@pytest.mark.usefixtures("turn_of_a_crowd")
 def test_a_fork_bomb(farm: Farm, mode: str) -> None:
     program = farm.directory / "bomb.py"
     program.write_text(_BOMB)

@@ -155,6 +155,8 @@ def has_writable_cgroup() -> bool:
     return group is not None and os.access(os.path.join(group, "cgroup.procs"), os.W_OK)
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("turn_of_a_crowd")
 @pytest.mark.skipif(not has_writable_cgroup(), reason="needs a writable cgroup v2")
 def test_at_the_death_of_all_with_control_groups(farm: Farm, mode: str) -> None:
     escape(farm, f"sleep {farm.token}", max_retries=0)
@@ -168,6 +170,8 @@ def test_at_the_death_of_all_with_control_groups(farm: Farm, mode: str) -> None:
     assert farm.queue.get(ESCAPING).state == "dead"
 
 
+@pytest.mark.timeout(400)
+@pytest.mark.usefixtures("turn_of_a_crowd")
 def test_at_the_death_of_all_without_control_groups(plain_farm: Farm, mode: str) -> None:
     """As a user without rights of that kind: what keeps any mark is ended all the same."""
     farm = plain_farm
@@ -184,6 +188,7 @@ def test_at_the_death_of_all_without_control_groups(plain_farm: Farm, mode: str)
     assert only_outcome(farm) == "crashed"
 
 
+@pytest.mark.long
 def test_a_process_that_cannot_be_ended_is_named(plain_farm: Farm, mode: str, tmp_path: Path) -> None:
     """A program with another user's rights outlives SIGKILL: it is waited for, named, and the worker goes on."""
     if not IS_ROOT:

@@ -20,6 +20,7 @@ from queuectl.clock import SECOND, SYSTEM_CLOCK
 PIPELINE = Path(__file__).resolve().parents[2] / "examples" / "pipeline"
 
 
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.skipif(shutil.which("gzip") is None, reason="there is no gzip")
 def test_the_pipeline(farm: Farm) -> None:
