@@ -34,12 +34,14 @@ def test_the_pipeline(farm: Farm) -> None:
     code, told = at_a_terminal(script, env)
     assert code == 0, told
     script_of_a_night = shlex.quote(str(PIPELINE / "nightly.sh"))
-    assert f"$ queuectl cron add nightly '30 2 * * *' --replace --max-retries 0 -- sh {script_of_a_night} " in told
+    assert f"$ queuectl cron add nightly '30 2 * * *' --replace --max-retries 0 -- sh {script_of_a_night} " in told, (
+        told
+    )
     mended = shlex.join(
         ["queuectl", "edit", "pack-page-042", "--command", f"gzip -nkf '{farm.directory}/out/page-042.sorted'"]
     )
-    assert "$ " + mended.replace("'\"'\"'", "'\\''") + "\r\n" in told
-    assert "needs job pack-page-042, which did not complete" in told
+    assert "$ " + mended.replace("'\"'\"'", "'\\''") + "\r\n" in told, told
+    assert "needs job pack-page-042, which did not complete" in told, told
     assert told.endswith("900 jobs completed, 300 files packed and checked, nothing left running\r\n")
     assert len(list((farm.directory / "out").glob("*.gz"))) == 300
     farm.queue.enqueue("true", id="mine")
