@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable, Mapping
 from functools import cache
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 _FOLDER = os.path.join(os.path.dirname(__file__), "sql")  # importlib.resources would double what a command imports
 _NAME = "-- name: "
+_PARAMETER = r":(\w+)"
 
 
 @cache
@@ -14,6 +19,24 @@ def load(file: str = "queries.sql") -> dict[str, str]:
     """The statements of a file under ``sql/``, by name."""
     parts = (part.partition("\n") for part in _read(file).split(_NAME)[1:])
     return {name: _without_comments(body) for name, _, body in parts}
+
+
+class Positional(NamedTuple):
+    """A statement with numbered parameters, and what picks their values from a mapping by the names they had."""
+
+    sql: str
+    pick: Callable[[Mapping[str, object]], Any]
+
+
+@cache
+def positional(name: str) -> Positional:
+    """A statement that every job needs: :mod:`sqlite3` takes by far longer for parameters that have names.
+
+    It looks each one up, and for each lets other threads in. There must be two parameters at least.
+    """
+    names = list(dict.fromkeys(re.findall(_PARAMETER, load()[name])))
+    numbered = re.sub(_PARAMETER, lambda match: f"?{names.index(match[1]) + 1}", load()[name])
+    return Positional(numbered, itemgetter(*names))
 
 
 @cache

@@ -14,6 +14,7 @@ from queuectl.home import Home
 from queuectl.model import (
     ANY_FAILURE,
     CANCELLED,
+    CRASHED,
     DEFAULT_GROUP,
     ENDED,
     PENDING,
@@ -21,6 +22,7 @@ from queuectl.model import (
     REJECT,
     RETURN,
     STATES,
+    STOPPED,
     Added,
     Attempt,
     Claim,
@@ -412,18 +414,27 @@ class SQLiteStore:
             return self._claim(connection, worker, begun, begun)
 
     def _claim(self, connection: sqlite3.Connection, worker: str, now: int, busy_since: int) -> Claim | None:
-        due = connection.execute(self._sql["is_any_due"], {"now": now}).fetchone()
-        if due["slots"]:
-            from queuectl.store.schedules import fire
+        moment = {"worker": worker, "now": now}
+        row = _execute(connection, "first_ready", moment).fetchone()
+        if row["slots_due"] or row["jobs_due"]:
+            if row["slots_due"]:
+                from queuectl.store.schedules import fire
 
-            fire(connection, self._sql, self._add_run, now, busy_since)
-        if due["jobs"]:
-            promoted = connection.execute(self._sql["promote"], {"now": now}).fetchall()
-            queued = {row["group_name"] for row in promoted if row["lane"] == PLACE_NEEDED}
-            if queued:
-                self._following(connection, now).settle(queued)
-        row = connection.execute(self._sql["claim"], {"worker": worker, "now": now}).fetchone()
-        return claim_from(row) if row else None
+                fire(connection, self._sql, self._add_run, now, busy_since)
+            self._promote(connection, now)
+            row = _execute(connection, "first_ready", moment).fetchone()
+        if row["seq"] is None:
+            return None
+        claim = claim_from(row)
+        _execute(connection, "claim", {**moment, **claim._asdict()})
+        return claim
+
+    def _promote(self, connection: sqlite3.Connection, now: int) -> None:
+        """Have jobs whose time has come be ready, or wait for a place."""
+        promoted = connection.execute(self._sql["promote"], {"now": now}).fetchall()
+        queued = {row["group_name"] for row in promoted if row["lane"] == PLACE_NEEDED}
+        if queued:
+            self._following(connection, now).settle(queued)
 
     def _add_run(self, connection: sqlite3.Connection, job: NewJob, now: int) -> int:
         """Add the run of a schedule; its seq."""
@@ -460,34 +471,46 @@ class SQLiteStore:
         self, connection: sqlite3.Connection, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int
     ) -> tuple[int, int] | None:
         """How many jobs may run now that could not before, and 1 when some will later; None when the claim was lost."""
-        values = outcome._asdict() | {
-            "seq": claim.seq,
-            "number": claim.number,
-            "worker": claim.worker,
-            "outcome": outcome.kind,
-            "leftover": as_json(outcome.leftover) if outcome.leftover else None,
-            "state": verdict.state,
-            "verdict": verdict.reason,
-            "refund": 0 if verdict.charged else 1,
-            "ended_at": ended_at,
-            "now": now,
-        }
-        values |= _waiting(verdict, now)
-        row = connection.execute(self._sql["finish"], values).fetchone()
+        fence = {"seq": claim.seq, "number": claim.number}
+        row = _execute(connection, "running", fence).fetchone()
         if row is None:
             return None
-        connection.execute(
-            self._sql["add_attempt"], values | {key: row[key] for key in ("started_at", "ended_at", "outcome")}
-        )
-        if not (row["placed"] or row["is_needed"] or row["needs_others"]):
+        kind = outcome.kind
+        if row["cancel_requested"]:
+            # One that was confirmed wins over any outcome.
+            verdict = verdict._replace(state=CANCELLED, delay=None, reason="cancelled while it ran")
+            kind = kind if kind == CRASHED else STOPPED
+        values = {
+            **outcome._asdict(),
+            **fence,
+            "worker": claim.worker,
+            "outcome": kind,
+            "leftover": as_json(outcome.leftover) if outcome.leftover else None,
+            "started_at": claim.started_at,
+            "ended_at": max(ended_at, claim.started_at),
+        }
+        _execute(connection, "add_attempt", values)
+        is_over = verdict.state != PENDING
+        values |= {
+            "state": verdict.state,
+            "reason": verdict.reason or outcome.reason,
+            "refund": 0 if verdict.charged else 1,
+            "now": now,
+        }
+        if is_over:
+            _execute(connection, "finish", values)
+        else:
+            _execute(connection, "put_back", values | _waiting(verdict, now))
+        is_needed, needs_others = is_over and row["is_needed"], not is_over and row["needs_others"]
+        if not (row["placed"] or is_needed or needs_others):
             return 0, 0
         following = self._following(connection, now)
         if row["placed"]:
             connection.execute(self._sql["leave_place"], {"seq": claim.seq})
             following.settle([row["group_name"]])
-        if row["is_needed"]:
+        if is_needed:
             following.ended([claim.seq])
-        if row["needs_others"]:
+        if needs_others:
             following.wait_for_needs([claim.seq])  # some of these may have been put back meanwhile
         return following.ready, following.later
 
@@ -772,6 +795,12 @@ def _key_is_held(holder: sqlite3.Row) -> Conflict:
     return Conflict(f"job {holder['id']} with the key {holder['unique_key']!r} is {holder['state']}")
 
 
+def _execute(connection: sqlite3.Connection, name: str, values: Mapping[str, object]) -> sqlite3.Cursor:
+    """Run a statement that every job needs."""
+    sql, pick = queries.positional(name)
+    return connection.execute(sql, pick(values))
+
+
 def _read(now: Moment) -> int:
     return now if isinstance(now, int) else now()
 
@@ -812,9 +841,7 @@ def _retry_policy(job: NewJob) -> str | None:
 
 def _waiting(verdict: Verdict, now: int) -> dict[str, int | None]:
     """Where a job waits after an attempt. A job that was handed back keeps its place in the order."""
-    if verdict.state != PENDING:
-        return {"lane": None, "due": None, "next_run_at": None}
     if verdict.delay is None:
-        return {"lane": READY, "due": None, "next_run_at": None}
+        return {"lane": READY, "due": None}
     due = clock.after(now, verdict.delay)
-    return {"lane": BACK_OFF if due > now else READY, "due": due, "next_run_at": due}
+    return {"lane": BACK_OFF if due > now else READY, "due": due}

@@ -14,8 +14,8 @@ from queuectl import Queue
 
 NOTING = Path(__file__).with_name("noting.py")
 JOBS = 50
-MOST_STATEMENTS = 6
-"""For a job: begin, finish, add the attempt, look for jobs whose time has come, claim the next, commit."""
+MOST_STATEMENTS = 7
+"""For a job: begin, look whether the claim is still good, add the attempt, finish, look for the next job, claim it, commit."""
 MOST_AROUND = 20
 """For the opening of the database, the first claim, and the looks that tell that the queue is drained."""
 

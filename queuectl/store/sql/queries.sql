@@ -78,21 +78,25 @@ WHERE seq IN (SELECT seq FROM jobs WHERE lane = 1 AND due <= :now ORDER BY due L
    OR seq IN (SELECT seq FROM jobs WHERE lane = 2 AND due <= :now ORDER BY due LIMIT 500)
 RETURNING lane, group_name;
 
--- name: is_any_due
--- Jobs whose time has come, and slots of schedules.
+-- name: first_ready
+-- Whether the time has come for jobs, and for slots of schedules; and the first ready job, as it will be when it is
+-- claimed: with nulls where there is none, or the queue is paused. Its attempt begins no earlier than its last one ended,
+-- whatever the wall clock does.
 SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
-    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now) AS jobs,
-       EXISTS (SELECT 1 FROM schedules WHERE next_slot <= :now) AS slots;
+    OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now) AS jobs_due,
+       EXISTS (SELECT 1 FROM schedules WHERE next_slot <= :now) AS slots_due,
+       seq, id, starts + 1 AS starts, attempts + 1 AS attempts, max_retries, command, cwd, env, timeout, retry_policy,
+       :worker AS worker, max(:now, coalesce(ended_at, 0)) AS started_at
+FROM (SELECT 1) LEFT JOIN jobs ON seq = (SELECT seq FROM jobs WHERE lane = 0 ORDER BY priority DESC, due, seq LIMIT 1)
+                              AND NOT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused);
 
 -- name: claim
--- Take the first ready job. Its attempt begins no earlier than its last one ended, whatever the wall clock does.
+-- A statement that changes a job and returns it (here and at the end of an attempt) takes longer than one that looks at
+-- it and one that changes it: SQLite makes a table of what it returns.
 UPDATE jobs
 SET state = 'processing', lane = NULL, next_run_at = NULL, worker = :worker,
-    attempts = attempts + 1, starts = starts + 1,
-    started_at = max(:now, coalesce(ended_at, 0)), updated_at = :now
-WHERE seq = (SELECT seq FROM jobs WHERE lane = 0 ORDER BY priority DESC, due, seq LIMIT 1)
-  AND NOT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused)
-RETURNING *;
+    attempts = :attempts, starts = :number, started_at = :started_at, updated_at = :now
+WHERE seq = :seq;
 
 -- name: claimed_by
 -- The claims of some workers (a JSON array of names), or of all.
@@ -102,23 +106,30 @@ WHERE state = 'processing' AND (:workers IS NULL OR worker IN (SELECT value FROM
 -- name: is_cancel_requested
 SELECT cancel_requested FROM jobs WHERE seq = :seq AND state = 'processing' AND starts = :number;
 
+-- name: running
+-- What the end of an attempt must know of its job; no row where the claim was lost.
+SELECT cancel_requested, placed, group_name,
+       EXISTS (SELECT 1 FROM dependencies WHERE needs = jobs.seq) AS is_needed,
+       EXISTS (SELECT 1 FROM dependencies WHERE job_seq = jobs.seq) AS needs_others
+FROM jobs WHERE seq = :seq AND state = 'processing' AND starts = :number;
+
 -- name: finish
--- Record how an attempt ended, unless the claim was lost. A cancel that was confirmed wins over any outcome.
+-- Record how the last attempt of a job ended.
 UPDATE jobs
-SET state = iif(cancel_requested, 'cancelled', :state),
-    lane = iif(cancel_requested, NULL, :lane),
-    due = coalesce(:due, due),
-    next_run_at = iif(cancel_requested, NULL, :next_run_at),
-    rescheduled = 0,
+SET state = :state, rescheduled = 0, attempts = attempts - :refund,
+    worker = NULL, ended_at = :ended_at, updated_at = :now,
+    outcome = :outcome, exit_code = :exit_code, signal = :signal, reason = :reason
+WHERE seq = :seq;
+
+-- name: put_back
+-- Record how an attempt ended after which its job waits again. Not one with the above: all that tells ready jobs from
+-- others would be looked at for the jobs that have ended, too.
+UPDATE jobs
+SET state = 'pending', lane = :lane, due = coalesce(:due, due), next_run_at = :due, rescheduled = 0,
     attempts = attempts - :refund,
-    worker = NULL, ended_at = max(:ended_at, started_at), updated_at = :now,
-    outcome = iif(cancel_requested AND :outcome <> 'crashed', 'cancelled', :outcome),
-    exit_code = :exit_code, signal = :signal,
-    reason = iif(cancel_requested, 'cancelled while it ran', coalesce(:verdict, :reason))
-WHERE seq = :seq AND state = 'processing' AND starts = :number
-RETURNING started_at, ended_at, outcome, state, placed, group_name,
-          state <> 'pending' AND EXISTS (SELECT 1 FROM dependencies WHERE needs = jobs.seq) AS is_needed,
-          state = 'pending' AND EXISTS (SELECT 1 FROM dependencies WHERE job_seq = jobs.seq) AS needs_others;
+    worker = NULL, ended_at = :ended_at, updated_at = :now,
+    outcome = :outcome, exit_code = :exit_code, signal = :signal, reason = :reason
+WHERE seq = :seq;
 
 -- name: add_attempt
 INSERT INTO attempts (job_seq, number, started_at, ended_at, outcome, exit_code, signal, reason, worker,
@@ -498,18 +509,18 @@ WHERE seq = :seq AND +state = 'pending';
 -- Whether there is anything to remove: worth taking the write lock for.
 SELECT EXISTS (SELECT 1 FROM old_logs) OR EXISTS (
     SELECT 1 FROM json_each(:states) CROSS JOIN jobs
-    WHERE state = value AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled') AND doomed <> 1);
+    WHERE state = value AND updated_at < :before AND state NOT IN ('pending', 'processing') AND doomed <> 1);
 
 -- name: old_jobs
 -- Jobs that are in a state since before some time. Workers that hold a job, and jobs that wait, are none of them, nor is
 -- what is doomed.
 SELECT seq FROM jobs
-WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled') AND doomed <> 1
+WHERE state = :state AND updated_at < :before AND state NOT IN ('pending', 'processing') AND doomed <> 1
 ORDER BY updated_at LIMIT :most;
 
 -- name: count_old_jobs
 SELECT count(*) FROM jobs
-WHERE state = :state AND updated_at < :before AND state IN ('completed', 'dead', 'cancelled') AND doomed <> 1;
+WHERE state = :state AND updated_at < :before AND state NOT IN ('pending', 'processing') AND doomed <> 1;
 
 -- name: count_old_dependents
 -- The doomed that would go with the old jobs of some states (a JSON array): level by level, as each goes with what it needs.
@@ -517,7 +528,7 @@ WITH RECURSIVE dependents (seq) AS (
     SELECT job_seq
     FROM json_each(:states) CROSS JOIN jobs AS needed CROSS JOIN dependencies ON needs = needed.seq
          CROSS JOIN jobs ON jobs.seq = job_seq
-    WHERE needed.state = value AND needed.updated_at < :before AND needed.state IN ('completed', 'dead', 'cancelled')
+    WHERE needed.state = value AND needed.updated_at < :before AND needed.state NOT IN ('pending', 'processing')
       AND needed.doomed <> 1 AND +needed.state <> 'completed'
       AND NOT however AND jobs.doomed = 1 AND jobs.updated_at < :before
     UNION

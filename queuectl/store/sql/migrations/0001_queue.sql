@@ -14,7 +14,9 @@ CREATE TABLE jobs (
     timeout          REAL,
     max_retries      INTEGER NOT NULL,
     state            TEXT NOT NULL DEFAULT 'pending'
-                     CHECK (state IN ('pending', 'processing', 'completed', 'dead', 'cancelled')),
+                     -- Not IN: for more than two values SQLite makes a table of them at each change of a job.
+                     CHECK (state = 'pending' OR state = 'processing'
+                            OR state = 'completed' OR state = 'dead' OR state = 'cancelled'),
     lane             INTEGER CHECK ((lane IS NOT NULL) = (state = 'pending')),
     due              INTEGER NOT NULL,
     next_run_at      INTEGER,
