@@ -8,15 +8,41 @@ sockets on to the threads.
 from __future__ import annotations
 
 import contextlib
+import marshal
 import select
 from collections.abc import Callable
 from multiprocessing.connection import Connection
+from typing import Any
 
 from queuectl import slot
 from queuectl.inbox import Inbox
-from queuectl.link import READY
 from queuectl.model import Outcome
 from queuectl.runner import ABANDON, Assignment, LocalRunner, Order, Orders
+
+
+class Line:
+    """One end of what a thread and its keeper say to each other: tuples of plain values.
+
+    Both are of one program, forked: what :mod:`marshal` writes the other reads, and in a quarter of the time that
+    :mod:`pickle` takes, twice a job.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        self._connection: Connection[object, object] = Connection(descriptor)
+        self.fileno = self._connection.fileno
+        self.close = self._connection.close
+
+    def send(self, message: tuple[Any, ...]) -> None:
+        """Raises :class:`OSError` when the other end is gone."""
+        self._connection.send_bytes(marshal.dumps(message))
+
+    def recv(self) -> Any:
+        """Wait for a message. Raises :class:`EOFError` or :class:`OSError` when the other end is gone."""
+        return marshal.loads(self._connection.recv_bytes())  # nosec B302  # from our own parent or child
+
+
+READY = ("ready",)
+"""A keeper's first word: it may be given work."""
 
 
 class KeeperRunner:
@@ -26,7 +52,7 @@ class KeeperRunner:
     dead one, once; None when none came.
     """
 
-    _keeper: Connection[object, object]
+    _keeper: Line
     _told: select.poll
     _is_ready: bool
     _is_lost: bool
@@ -57,7 +83,7 @@ class KeeperRunner:
 
     def run(self, task: Assignment, orders: Orders) -> Outcome:
         try:
-            self._keeper.send(task)
+            self._keeper.send(tuple(task))
             return self._await_outcome(task, orders)
         except (EOFError, OSError):
             return self._outlive_keeper(task, orders)
@@ -70,11 +96,9 @@ class KeeperRunner:
         while True:
             order = orders.wait(None, (self._keeper.fileno(),))
             if order is not None:
-                self._keeper.send((task.seq, task.number, order))
+                self._keeper.send((task.seq, task.number, order.outcome, order.gently))
             if self._told.poll(0):
-                outcome = self._keeper.recv()
-                assert isinstance(outcome, Outcome)
-                return outcome
+                return Outcome(*self._keeper.recv())
 
     def _outlive_keeper(self, task: Assignment, orders: Orders) -> Outcome:
         """The keeper died: what it ran has ended once the supervisor sends another."""
@@ -87,7 +111,7 @@ class KeeperRunner:
         return slot.ended(self._note, task.seq, task.number, task.log, "its keeper process died").outcome
 
     def _welcome(self, descriptor: int) -> None:
-        self._keeper = Connection(descriptor)
+        self._keeper = Line(descriptor)
         # A look by the connection itself would make one of these each time.
         self._told = select.poll()
         self._told.register(descriptor, select.POLLIN)
@@ -97,34 +121,33 @@ class KeeperRunner:
 
 def keep(descriptor: int, note: slot.Slot, signals: Inbox) -> None:
     """A keeper's life: run what comes over the socket until its other end closes."""
-    connection: Connection[object, object] = Connection(descriptor)
+    line = Line(descriptor)
     runner = LocalRunner(note)
     news = select.poll()
     news.register(signals, select.POLLIN)
-    news.register(connection, select.POLLIN)
+    news.register(descriptor, select.POLLIN)
     # The other end is gone: there is nobody to tell, and the supervisor has heard of it.
     with contextlib.suppress(EOFError, OSError):
-        connection.send(READY)
+        line.send(READY)
         while True:
-            task = connection.recv()
-            if isinstance(task, Assignment):  # and no order that came after its attempt had ended
-                connection.send(runner.run(task, _OrdersFrom(connection, signals, news, task)))
+            said = line.recv()
+            if len(said) == len(Assignment._fields):  # and no order that came after its attempt had ended
+                task = Assignment(*said)
+                line.send(tuple(runner.run(task, _OrdersFrom(line, signals, news, task))))
 
 
 class _OrdersFrom:
     """Orders as a keeper hears them from its thread; the thread's death is one of them.
 
-    ``news`` polls both the signals and the connection.
+    ``news`` polls both the signals and the line.
     """
 
     is_abandoned = False
 
-    def __init__(
-        self, connection: Connection[object, object], signals: Inbox, news: select.poll, task: Assignment
-    ) -> None:
+    def __init__(self, line: Line, signals: Inbox, news: select.poll, task: Assignment) -> None:
         self._task = task
         self._news = news
-        self._connection = connection
+        self._line = line
         self._signals = signals
         self._alone = False
 
@@ -133,16 +156,13 @@ class _OrdersFrom:
         ready = {descriptor for descriptor, _ in self._news.poll(None if timeout is None else 1000 * max(0.0, timeout))}
         if self._signals.fileno() in ready:
             self._signals.take()
-        if self._alone or self._connection.fileno() not in ready:
+        if self._alone or self._line.fileno() not in ready:
             return None
         try:
-            said = self._connection.recv()
+            seq, number, outcome, gently = self._line.recv()
         except (EOFError, OSError):
             self._alone = True
-            self._news.unregister(self._connection)
+            self._news.unregister(self._line.fileno())
             return ABANDON
-        assert isinstance(said, tuple)
-        seq, number, order = said
-        assert isinstance(order, Order)
         # One that was sent in the moment in which the attempt before ended is not for this one.
-        return order if (seq, number) == (self._task.seq, self._task.number) else None
+        return Order(outcome, gently) if (seq, number) == (self._task.seq, self._task.number) else None

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from multiprocessing.connection import Connection
 from pathlib import Path
 
 from queuectl.inbox import Inbox
-from queuectl.keeper import keep
-from queuectl.link import READY
+from queuectl.keeper import READY, Line, keep
 from queuectl.model import Outcome
 from queuectl.proctree import become_subreaper
 from queuectl.runner import CANCEL, Assignment
@@ -27,16 +25,15 @@ def test_an_order_that_comes_too_late_harms_nobody(tmp_path: Path) -> None:
         keep(theirs.detach(), Slot(str(tmp_path / "slot")), Inbox((signal.SIGCHLD,)))
         os._exit(0)
     theirs.close()
-    keeper: Connection[object, object] = Connection(ours.detach())
+    keeper = Line(ours.detach())
     assert keeper.recv() == READY
     for number in (1, 2):
         # For the attempt before, which has ended, or never was: once idle, once as the next begins.
-        keeper.send((7, number - 1, CANCEL))
+        keeper.send((7, number - 1, CANCEL.outcome, CANCEL.gently))
         log = str(tmp_path / "log")
-        keeper.send(Assignment("j", 7, number, "sleep 0.2; exit 5", "/", {}, 0, 1, log, 0))
-        keeper.send((7, number - 1, CANCEL))
-        outcome = keeper.recv()
-        assert isinstance(outcome, Outcome)
+        keeper.send(tuple(Assignment("j", 7, number, "sleep 0.2; exit 5", "/", {}, 0, 1, log, 0)))
+        keeper.send((7, number - 1, CANCEL.outcome, CANCEL.gently))
+        outcome = Outcome(*keeper.recv())
         assert (outcome.kind, outcome.exit_code) == ("failed", 5)
     keeper.close()
     assert os.waitpid(child, 0)[1] == 0
