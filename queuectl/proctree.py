@@ -55,6 +55,11 @@ class Usage:
 
     cpu_seconds: float = 0.0
     max_rss: int = 0
+    _own_peak: int = 0
+
+    def clear(self) -> None:
+        """Count from nothing again."""
+        self.cpu_seconds, self.max_rss = 0.0, 0
 
     def add(self, usage: resource.struct_rusage) -> None:
         """Count one more reaped process."""
@@ -64,8 +69,9 @@ class Usage:
     @property
     def max_rss_bytes(self) -> int | None:
         """The peak, or None where it is no more than our own: a child starts out with our memory."""
-        own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
-        return self.max_rss if self.max_rss > own else None
+        if self.max_rss > self._own_peak:  # which only grows: below what it was once needs no other look
+            self._own_peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_UNIT
+        return self.max_rss if self.max_rss > self._own_peak else None
 
 
 _RSS_UNIT = 1024 if sys.platform == "linux" else 1

@@ -25,7 +25,7 @@ from queuectl.model import (
     Outcome,
 )
 from queuectl.processes import UNKILLABLE_WAIT
-from queuectl.proctree import Family, Usage, spawn
+from queuectl.proctree import Family, spawn
 from queuectl.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -170,7 +170,7 @@ class LocalRunner:
     def _run(self, task: Assignment, orders: Orders, log: joblog.JobLog) -> Outcome:
         started = self._clock.monotonic()
         self._family.statuses.clear()
-        self._family.usage = Usage()
+        self._family.usage.clear()
         try:
             pid = self._spawn(task, log)
         except OSError as error:

@@ -8,7 +8,6 @@ the place of one more transaction a job.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 from typing import Any, NamedTuple
@@ -18,7 +17,8 @@ from queuectl.model import CRASHED, OUTCOMES, Outcome
 from queuectl.processes import Process
 
 _SIZE = 4096
-"""A page: a write within it reaches the file whole or not at all, whenever we are killed."""
+"""A page: a write within it reaches the file whole or not at all, whenever we are killed. The first line counts: what
+follows is the rest of a longer one."""
 _SHORT, _SHORTER, _FEW = 256, 80, 8
 """Letters of a reason, letters of a name, and names: what is noted of an outcome that is too long."""
 
@@ -84,7 +84,7 @@ class Slot:
         self._here = f'"boot": {json.dumps(pidfile.boot_id())}, "namespace": {json.dumps(pidfile.pid_namespace())}'
         self._begin(former.seq, former.number, former.log_offset, former.not_before)
         # Takes the space on the disk now, not when a job has been started already.
-        self._note(outcome=json.dumps(former.outcome), ended_at=former.ended_at)
+        self._note(outcome=json.dumps(former.outcome), ended_at=former.ended_at, size=_SIZE)
 
     def opened(self, seq: int, number: int, log_offset: int) -> None:
         """Note where the log of an attempt begins: by the time it can be noted what was started, it may be over."""
@@ -98,38 +98,50 @@ class Slot:
 
     def ended(self, outcome: Outcome, ended_at: int) -> None:
         """Note that nothing of the attempt is left, and how it ended."""
-        told = outcome._asdict()
-        text = json.dumps(told)
+        text = _as_json(outcome)
         if len(text) > _SIZE // 2:
-            told = {
-                **told,
-                "reason": (outcome.reason or "")[:_SHORT] or None,
-                "leftover": [name[:_SHORTER] for name in outcome.leftover[:_FEW]],
-            }
-            text = json.dumps(told)
-        # A file system that copies what it writes may have no room for it. Then the worker alone knows.
-        with contextlib.suppress(OSError):
+            names = tuple(name[:_SHORTER] for name in outcome.leftover[:_FEW])
+            text = _as_json(outcome._replace(reason=(outcome.reason or "")[:_SHORT] or None, leftover=names))
+        try:  # noqa: SIM105  # with each job: a context manager takes as long again
             self._note(outcome=text, ended_at=ended_at)
+        except OSError:
+            pass  # a file system that copies what it writes may have no room for it: then the worker alone knows
 
     def _begin(self, seq: int, number: int, log_offset: int, not_before: int) -> None:
         self._not_before = not_before
         self._attempt = f'"seq": {seq}, "number": {number}, "log_offset": {log_offset}, {self._here}'
 
-    def _note(self, pid: int = 0, started: int = 0, outcome: str = "null", ended_at: int = 0) -> None:
-        """Write a :class:`Running` as JSON; ``outcome`` is JSON already."""
+    def _note(self, pid: int = 0, started: int = 0, outcome: str = "null", ended_at: int = 0, size: int = 0) -> None:
+        """Write a :class:`Running` as JSON, at least ``size`` bytes of the file; ``outcome`` is JSON already."""
         # Three times a job: a general encoder would take longer than the write.
         text = (
             f'{{"pid": {pid}, "not_before": {self._not_before}, "started": {started}, {self._attempt}, '
-            f'"outcome": {outcome}, "ended_at": {ended_at}}}'
+            f'"outcome": {outcome}, "ended_at": {ended_at}}}\n'
         )
-        os.pwrite(self._descriptor, text.encode().ljust(_SIZE), 0)
+        os.pwrite(self._descriptor, text.encode().ljust(size), 0)
+
+
+def _as_json(outcome: Outcome) -> str:
+    """What ``json.dumps(outcome._asdict())`` returns, which takes five times as long."""
+    kind, exit_code, number, reason, cpu_seconds, max_rss_bytes, log_offset, log_bytes, leftover = outcome
+    return (
+        f'{{"kind": "{kind}", "exit_code": {_number(exit_code)}, "signal": {_number(number)}, '
+        f'"reason": {"null" if reason is None else json.dumps(reason)}, '
+        f'"cpu_seconds": {_number(cpu_seconds)}, "max_rss_bytes": {_number(max_rss_bytes)}, '
+        f'"log_offset": {_number(log_offset)}, "log_bytes": {_number(log_bytes)}, '
+        f'"leftover": {json.dumps(leftover) if leftover else "[]"}}}'
+    )
+
+
+def _number(value: float | None) -> str:
+    return "null" if value is None else repr(value)
 
 
 def read(path: str) -> Running | None:
     """What a slot names; None when it is unreadable."""
     content, owner = files.read_signed(path) or ("{}", 0)
     try:
-        return Running(**{**json.loads(content), "told_by": owner})
+        return Running(**{**json.loads(content.partition("\n")[0]), "told_by": owner})
     except (ValueError, TypeError):
         return None
 

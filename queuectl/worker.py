@@ -12,7 +12,7 @@ from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
 from queuectl.errors import StoreError
 from queuectl.home import Home
 from queuectl.link import READY, WorkerLink
-from queuectl.model import Claim, Finished, Outcome
+from queuectl.model import NOT_STARTED, Claim, Finished, Outcome
 from queuectl.pruning import Janitor
 from queuectl.retry import Verdict, fraction, verdict_on
 from queuectl.runner import ABANDON, CANCEL, Order, Runner, assignment
@@ -149,7 +149,9 @@ class Worker:
         """Run a claimed job and record what came of it; the next claim, if there is one already."""
         settings = self._settings.current()
         task = assignment(claim, settings, self._home.log(claim.id), self._home.database)
-        outcome = self._runner.run(task, _OrdersFor(claim, self._link, self._store, self._clock))
+        outcome = self._runner.run(task, _OrdersFor(claim, self._link, self._store))
+        if outcome.kind == NOT_STARTED:
+            self._link.listen(0)  # what waits for a process hears of a stop by that
         return self._record(claim, outcome, settings)
 
     def _record(self, claim: Claim, outcome: Outcome, settings: Settings) -> Claim | None:
@@ -174,7 +176,6 @@ class Worker:
         return stored.following
 
     def _finish(self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int) -> Finished:
-        self._link.listen(0)
         following = self.name if self._runner.is_ready and not self._link.stopping else None
         return self._store.finish(claim, outcome, verdict, ended_at, self._moment_of_claim, following)
 
@@ -228,11 +229,10 @@ class Worker:
 class _OrdersFor:
     """What may end one attempt before its time: the supervisor's word, its death, or a cancel."""
 
-    def __init__(self, claim: Claim, link: WorkerLink, store: Store, clock: Clock) -> None:
+    def __init__(self, claim: Claim, link: WorkerLink, store: Store) -> None:
         self._claim = claim
         self._link = link
         self._store = store
-        self._clock = clock
         self._cancelled = False
         self._is_blind = False
         self._told: Order | None = None

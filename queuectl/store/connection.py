@@ -10,8 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 from queuectl.errors import StoreError
-from queuectl.store import forks, schema
-from queuectl.store.failures import explained, spoils_connection
+from queuectl.store import failures, forks, schema
 from queuectl.store.turns import Turns
 
 Identity = tuple[int, int]
@@ -77,33 +76,41 @@ class Connections:
         visitor = forks.Visitor()
         opened: forks.Opened | None = None
         number = 0
-        with explained(self.path):
-            try:
-                forks.enter(visitor)
-                opened = self._opened()
-                if begin is not None:
-                    if opened.connection.in_transaction:
-                        # Of one that was interrupted, while somebody keeps the interrupt, and with it all that it met.
-                        opened.connection.execute("ROLLBACK")
-                    opened.transactions = number = opened.transactions + 1
-                    if takes_turns:
-                        opened.turns.take()
-                    opened.connection.execute(begin)
-                yield opened.connection
-                if begin is not None:
-                    opened.connection.execute("COMMIT")
-            except BaseException as error:
-                # A use within this one closes a connection that it finds spoilt.
-                is_ours = opened is not None and opened.transactions == number and not opened.is_closed
-                if opened is not None and is_ours and opened.connection.in_transaction:
+        try:
+            forks.enter(visitor)
+            opened = self._opened()
+            if begin is not None:
+                if opened.connection.in_transaction:
+                    # Of one that was interrupted, while somebody keeps the interrupt, and with it all that it met.
                     opened.connection.execute("ROLLBACK")
-                if isinstance(error, (sqlite3.Error, UnicodeDecodeError)) and spoils_connection(error):
-                    self._close_opened()
-                raise
-            finally:
-                if takes_turns and opened is not None:
-                    opened.turns.give_back()
-                forks.leave(visitor)
+                opened.transactions = number = opened.transactions + 1
+                if takes_turns:
+                    opened.turns.take()
+                opened.connection.execute(begin)
+            yield opened.connection
+            if begin is not None:
+                opened.connection.execute("COMMIT")
+        except BaseException as error:
+            self._fail(error, opened, number)
+            raise
+        finally:
+            if takes_turns and opened is not None:
+                opened.turns.give_back()
+            forks.leave(visitor)
+
+    def _fail(self, error: BaseException, opened: forks.Opened | None, number: int) -> None:
+        """Leave a use of a connection in which something went wrong. Raises :class:`StoreError` for an error of SQLite."""
+        try:
+            # A use within this one closes a connection that it finds spoilt.
+            is_ours = opened is not None and opened.transactions == number and not opened.is_closed
+            if opened is not None and is_ours and opened.connection.in_transaction:
+                opened.connection.execute("ROLLBACK")
+        except failures.ERRORS as another:
+            error = another
+        if isinstance(error, failures.ERRORS):
+            if failures.spoils_connection(error):
+                self._close_opened()
+            raise failures.explain(error, self.path) from error
 
     def version(self) -> int:
         """Changes whenever something was changed, through this thread's connection or another."""

@@ -19,6 +19,9 @@ _FULL = "cannot grow: the disk is full"
 _SHARED_MEMORY = 32_768
 """Bytes that SQLite's ``-shm`` file grows by at least. Without room for it, not even a read is possible."""
 
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+"""What SQLite fails with; the second is of damage that it quotes in its own message."""
+
 _PASSING = (
     ("locked", "is locked by another program"),
     ("busy", "is locked by another program"),
@@ -40,11 +43,8 @@ def explained(path: str) -> Iterator[None]:
     """Turn an error of SQLite into a :class:`StoreError` that names the database and the reason."""
     try:
         yield
-    except sqlite3.Error as error:
+    except ERRORS as error:
         raise explain(error, path) from error
-    except UnicodeDecodeError as error:
-        # Damage that SQLite quotes in its own message.
-        raise StoreError(f"the database {path} {DAMAGED}") from error
 
 
 def spoils_connection(error: Exception) -> bool:
@@ -56,8 +56,10 @@ def spoils_connection(error: Exception) -> bool:
     return any(sign in said for sign, _ in _SPOILING)
 
 
-def explain(error: sqlite3.Error, path: str) -> StoreError:
+def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> StoreError:
     """The :class:`StoreError` that says what SQLite's error means for the database at ``path``."""
+    if isinstance(error, UnicodeDecodeError):
+        return StoreError(f"the database {path} {DAMAGED}")
     said = str(error).lower()
     for sign, reason in (*_PASSING, *_SPOILING):
         if sign in said:

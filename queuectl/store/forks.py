@@ -60,22 +60,26 @@ class _Gate:
 
     def __init__(self) -> None:
         self.opened: weakref.WeakSet[Opened] = weakref.WeakSet()
-        self._changed = threading.Condition()
+        self._begin()
         self._inside: dict[int, set[weakref.ref[Visitor]]] = {}
         self._forks = 0
 
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
+
     def enter(self, visitor: Visitor) -> None:
-        with self._changed:
+        with self._lock:
             while self._forks and visitor.thread not in self.threads_inside():
                 self._changed.wait(_GLANCE)
             self._inside.setdefault(visitor.thread, set()).add(visitor.reference)
 
     def leave(self, visitor: Visitor) -> None:
         """Nothing is wrong with one that did not come in, or left before."""
-        with self._changed:
+        with self._lock:
             inside = self._inside.get(visitor.thread, set())
             inside.discard(visitor.reference)
-            if not any(reference() is not None for reference in inside):
+            if not inside or not any(reference() is not None for reference in inside):
                 self._inside.pop(visitor.thread, None)
                 if self._forks:
                     self._changed.notify_all()
@@ -91,7 +95,7 @@ class _Gate:
     def before_fork(self) -> None:
         """Wait until no other thread uses a connection, close all, and keep everybody out."""
         me = threading.get_ident()
-        self._changed.acquire()
+        self._lock.acquire()
         self._forks += 1
         while self.threads_inside() - {me}:
             self._changed.wait(_GLANCE)
@@ -102,11 +106,11 @@ class _Gate:
     def after_in_parent(self) -> None:
         self._forks -= 1
         self._changed.notify_all()
-        self._changed.release()
+        self._lock.release()
 
     def after_in_child(self) -> None:
         """Begin afresh: of the threads, only this one is here."""
-        self._changed = threading.Condition()
+        self._begin()
         self._forks = 0
 
 

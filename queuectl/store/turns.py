@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from typing import Any
 
 _PAUSE = 0.0001
 """Seconds until another look: half of what a transaction takes. Each pause is twice as long as the one before: of many
@@ -26,6 +27,7 @@ class Turns:
     def __init__(self, directory: str | None) -> None:
         self._directory = directory
         self._descriptor: int | None = None
+        self._fcntl: Any
 
     def take(self) -> bool:
         """Wait for a turn, not for long; whether it was had, and must be given back."""
@@ -42,11 +44,12 @@ class Turns:
 
     def give_back(self) -> None:
         """Let the next writer have its turn."""
-        import fcntl
-
-        if self._descriptor is not None:
-            with contextlib.suppress(OSError):
-                fcntl.flock(self._descriptor, fcntl.LOCK_UN)
+        if self._descriptor is None:
+            return
+        try:  # noqa: SIM105  # a context manager takes longer than the call, with each job
+            self._fcntl.flock(self._descriptor, self._fcntl.LOCK_UN)
+        except OSError:
+            pass  # who waits looks whether the lock is free, and goes on without it after a while
 
     def close(self) -> None:
         """Close the descriptor. A turn that others opened along with it, by a fork, stays theirs."""
@@ -58,6 +61,9 @@ class Turns:
         directory, self._directory = self._directory, None  # it is tried once
         if directory is None:
             return False
+        import fcntl  # commands that only look start faster without
+
+        self._fcntl = fcntl
         with contextlib.suppress(OSError):
             self._descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         return self._descriptor is not None
@@ -65,10 +71,8 @@ class Turns:
     def _is_had(self) -> bool:
         if self._descriptor is None:
             return False
-        import fcntl  # commands that only look start faster without
-
         try:
-            fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._fcntl.flock(self._descriptor, self._fcntl.LOCK_EX | self._fcntl.LOCK_NB)
         except BlockingIOError:
             return False
         except OSError:

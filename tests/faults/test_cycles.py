@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from farm import PATIENCE, Farm, assert_books_balance, eventually
 
-from queuectl import control, pidfile
+from queuectl import control, pidfile, slot
 
 SLACK = 25.0
 """Seconds on top of what a stop may take; it only decides what counts as «does not return»."""
@@ -171,13 +171,16 @@ def test_what_a_reboot_left_names_no_stranger(farm: Farm, stranger: subprocess.P
     supervisor = farm.start(1)
     eventually(lambda: is_up(farm, "j"))
     (worker,) = farm.workers()
-    slot = Path(farm.home.slot("worker-1"))
+    place = Path(farm.home.slot("worker-1"))
     # The job may have begun before its worker has noted its PID; and to kill 0 is to kill ourselves.
-    note = eventually(lambda: (noted := json.loads(slot.read_text()))["pid"] and noted, "the job's process is noted")
+    note = eventually(
+        lambda: noted if (noted := slot.read(str(place))) is not None and noted.pid else None,
+        "the job's process is noted",
+    )
     os.kill(supervisor, signal.SIGSTOP)
     os.kill(worker, signal.SIGKILL)
     os.kill(supervisor, signal.SIGKILL)
-    os.kill(note["pid"], signal.SIGKILL)
+    os.kill(note.pid, signal.SIGKILL)
     eventually(lambda: not control.is_running(farm.home))
     identity = pidfile.of(stranger.pid)
     true = {"started": identity.started, "boot": identity.boot, "namespace": identity.namespace}
@@ -185,7 +188,7 @@ def test_what_a_reboot_left_names_no_stranger(farm: Farm, stranger: subprocess.P
     lines = "".join(f"{each}\n" for each in (stranger.pid, *false.values()))
     for name in ("supervisor.pid", "worker-1.pid", "worker-5.pid"):
         Path(farm.home.run, name).write_text(f"{lines}worker\n")
-    slot.write_text(json.dumps(note | {"pid": stranger.pid} | false))
+    place.write_text(json.dumps(note._asdict() | {"pid": stranger.pid} | false))
     assert farm.run("worker-status").returncode == 3
     assert farm.run("worker-stop").returncode == 0
     farm.start(1)
