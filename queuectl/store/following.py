@@ -38,13 +38,26 @@ class Following:
         """Give the places that are free in groups to the jobs that come first."""
         for group in set(groups):
             row = self._run("places_of", group=group).fetchone()
-            free = -1 if row is None else max(0, row["places"] - row["taken"])
-            if free:
-                placed = int(row is not None)
-                self.ready += len(self._run("take_places", group=group, placed=placed, most=free).fetchall())
-            if row is not None:
-                while self._run("swap_places", group=group).fetchall():
-                    pass
+            if row is None:
+                self.ready += self._run("free_waiting", group=group).rowcount
+                continue
+            for first in self._next_in_line(group, max(0, row["places"] - row["taken"])):
+                self._run("swap_place", seq=first["seq"])
+                self.ready += 1
+            while pair := self._out_of_order(group):
+                for seq in pair:
+                    self._run("swap_place", seq=seq)
+
+    def _next_in_line(self, group: str, most: int) -> list[sqlite3.Row]:
+        return self._run("next_in_line", group=group, most=most).fetchall()
+
+    def _out_of_order(self, group: str) -> tuple[int, int] | None:
+        """Who waits first, and who would be started last, when the former should be before the latter."""
+        for first in self._next_in_line(group, 1):
+            for last in self._run("last_placed", group=group):
+                if _place_in_order(first) < _place_in_order(last):
+                    return first["seq"], last["seq"]
+        return None
 
     def settle_all(self, rows: Iterable[sqlite3.Row]) -> None:
         """As :meth:`settle`, for the groups of jobs that were changed: of those that need a place, or had one."""
@@ -129,11 +142,15 @@ class Following:
     def _id(self, seq: int) -> str:
         return str(self._run("id_of", seq=seq).fetchone()[0])
 
-    def ended(self, seqs: Collection[int]) -> None:
-        """Some jobs have ended: those that waited for them may run, or never can."""
+    def completed(self, seqs: Collection[int]) -> None:
+        """Some jobs have completed: those that waited for them may run."""
+        self._unblock(seqs)
+        self._run("spare", seqs=as_json(list(seqs)))
+
+    def failed(self, seqs: Collection[int]) -> None:
+        """Some jobs have ended, and did not complete: those that waited for them may run, or never can."""
         if seqs:
             self._unblock([*seqs, *self._doom(seqs)])
-            self._run("spare", seqs=as_json(list(seqs)))
 
     def let_go(self, seqs: Collection[int], since: int | None = None) -> None:
         """Jobs that nothing holds back any more wait for their time, or are ready, ``since`` now as a rule."""
@@ -200,3 +217,7 @@ class Following:
 
     def _run(self, name: str, **values: object) -> sqlite3.Cursor:
         return self._connection.execute(self._sql[name], values)
+
+
+def _place_in_order(row: sqlite3.Row) -> tuple[int, int, int]:
+    return -row["priority"], row["due"], row["seq"]

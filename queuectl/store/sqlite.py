@@ -14,6 +14,7 @@ from queuectl.home import Home
 from queuectl.model import (
     ANY_FAILURE,
     CANCELLED,
+    COMPLETED,
     CRASHED,
     DEFAULT_GROUP,
     ENDED,
@@ -194,7 +195,7 @@ class SQLiteStore:
         values = {"ids": as_json(list(ids)), "now": now, "reason": reason}
         cancelled = connection.execute(self._sql["cancel_waiting"], values).fetchall()
         following.settle_all(cancelled)
-        following.ended([row["seq"] for row in cancelled])
+        following.failed([row["seq"] for row in cancelled])
 
     def _after_collision(self, connection: sqlite3.Connection, jobs: Iterable[NewJob], first: int) -> int:
         """Find which ids are taken; from which number on there is none among the numbers that we would give.
@@ -509,7 +510,7 @@ class SQLiteStore:
             connection.execute(self._sql["leave_place"], {"seq": claim.seq})
             following.settle([row["group_name"]])
         if is_needed:
-            following.ended([claim.seq])
+            (following.completed if verdict.state == COMPLETED else following.failed)([claim.seq])
         if needs_others:
             following.wait_for_needs([claim.seq])  # some of these may have been put back meanwhile
         return following.ready, following.later

@@ -82,8 +82,10 @@ INDEXES = {
     "edit": BY_NUMBER,
     "queue_up": BY_NUMBER,
     "places_of": ["jobs_placed"],
-    "take_places": ["jobs_waiting_for_a_place", *BY_NUMBER],
-    "swap_places": ["jobs_waiting_for_a_place", "jobs_placed", *BY_NUMBER],
+    "next_in_line": ["jobs_waiting_for_a_place"],
+    "last_placed": ["jobs_placed"],
+    "swap_place": BY_NUMBER,
+    "free_waiting": ["jobs_waiting_for_a_place"],
     "give_places_back": ["jobs_placed"],
     "free_placed": ["jobs_placed"],
     "restrict_running": ["jobs_by_state"],
@@ -202,7 +204,8 @@ def test_the_plan_of_a_query(path: Path, name: str) -> None:
     assert name in SORTING or not [step for step in plan if "TEMP B-TREE" in step], f"sorts: {plan}"
 
 
-OF_EACH_JOB = ("running", "add_attempt", "finish", "put_back", "first_ready", "claim")
+OF_EACH_JOB = ("running", "add_attempt", "finish", "put_back", "first_ready", "claim",
+               "leave_place", "places_of", "next_in_line", "last_placed", "swap_place")  # fmt: skip
 
 
 @pytest.mark.parametrize("name", OF_EACH_JOB)

@@ -268,24 +268,23 @@ WHERE seq >= :first AND +lane = 0 AND +placed = 0 AND group_name IN (SELECT name
 -- name: leave_place
 UPDATE jobs SET placed = 0, lane = iif(lane = 0, 4, lane) WHERE seq = :seq;
 
--- name: take_places
--- The first that wait, at most so many, have a place now, or in a group without restriction need none.
-UPDATE jobs SET lane = 0, placed = :placed
-WHERE seq IN (SELECT seq FROM jobs WHERE lane = 4 AND group_name = :group ORDER BY priority DESC, due, seq LIMIT :most)
-RETURNING seq;
+-- name: next_in_line
+-- Of one group: those that wait for a place, in their order.
+SELECT seq, priority, due FROM jobs
+WHERE lane = 4 AND group_name = :group ORDER BY priority DESC, due, seq LIMIT :most;
 
--- name: swap_places
--- Who waits first takes the place of who would be started last, where that is a better order. No row: all is in order.
-WITH first AS (
-    SELECT seq, priority, due FROM jobs WHERE lane = 4 AND group_name = :group ORDER BY priority DESC, due, seq LIMIT 1),
-last AS (
-    SELECT seq, priority, due FROM jobs
-    WHERE placed = 1 AND group_name = :group AND lane = 0 ORDER BY priority, due DESC, seq DESC LIMIT 1)
-UPDATE jobs SET lane = 4 - lane, placed = 1 - placed
-WHERE seq IN (
-    SELECT value FROM first, last, json_each(json_array(first.seq, last.seq))
-    WHERE (-first.priority, first.due, first.seq) < (-last.priority, last.due, last.seq))
-RETURNING seq;
+-- name: last_placed
+-- Of one group: who has a place, and would be started last.
+SELECT seq, priority, due FROM jobs
+WHERE placed = 1 AND group_name = :group AND lane = 0 ORDER BY priority, due DESC, seq DESC LIMIT 1;
+
+-- name: swap_place
+-- Give a place to who waits for one, or take it back from who has not begun.
+UPDATE jobs SET lane = 4 - lane, placed = 1 - placed WHERE seq = :seq;
+
+-- name: free_waiting
+-- In a group without restriction nobody needs a place.
+UPDATE jobs SET lane = 0 WHERE lane = 4 AND group_name = :group;
 
 -- name: set_limit
 INSERT INTO groups (name, max_running) VALUES (:group, :limit)
