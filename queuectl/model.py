@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
-from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from queuectl.clock import MAX_DURATION, seconds, timestamp
@@ -55,7 +54,7 @@ MAX_RETRIES_LIMIT: Final = 1_000_000_000
 _JOB_ID: Final = r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}"
 
 
-_NO_VARIABLES: Final[Mapping[str, str]] = MappingProxyType({})
+_NO_VARIABLES: Final[Mapping[str, str]] = {}  # a plain one: jobs are marshalled
 
 
 class NewJob(NamedTuple):
@@ -533,7 +532,7 @@ def working_directory(value: object, what: str = "cwd") -> str:
     path = os.fspath(value)
     if isinstance(path, bytes):
         raise InvalidInput(f"{what}: {path!r} is not text")
-    return _normal(path if os.path.isabs(path) else os.path.join(_here(), path), what)
+    return _normal(path if path.startswith("/") else os.path.join(_here(), path), what)
 
 
 def _here() -> str:

@@ -46,7 +46,7 @@ class Spool(Collection[NewJob]):
         import tempfile  # imports much, and few commands come here
 
         # What is read by nobody else, and never outlives us, needs no lasting format.
-        content = marshal.dumps([tuple(job._replace(env=dict(job.env), export=dict(job.export))) for job in chunk])
+        content = marshal.dumps([tuple(job) for job in chunk])
         try:
             if self._file is None:
                 self._file = tempfile.TemporaryFile(prefix="queuectl-")  # noqa: SIM115, it is open as long as we live

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from functools import cache
-from itertools import chain
+from functools import lru_cache
+from itertools import chain, compress
+from operator import not_
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
@@ -134,7 +135,10 @@ class SQLiteStore:
 
         def flush() -> None:
             if rows:
-                connection.execute(_add(len(rows)), (now, first, clock.LATEST, *chain.from_iterable(rows)))
+                columns = list(zip(*rows, strict=True))
+                is_null = tuple(column.count(None) == len(rows) for column in columns)
+                given = zip(*compress(columns, map(not_, is_null)), strict=True)
+                connection.execute(_add(is_null, len(rows)), (now, first, clock.LATEST, *chain.from_iterable(given)))
                 rows.clear()
 
         for place, job in enumerate(jobs):
@@ -811,10 +815,11 @@ def _needs(seq: int, after: Iterable[str], after_any: Iterable[str]) -> list[tup
     return [*((seq, needed, False) for needed in after), *((seq, needed, True) for needed in after_any)]
 
 
-@cache
-def _add(rows: int) -> str:
-    """The statement that adds so many jobs."""
-    return queries.load()["add"].replace("ROWS", ", ".join([f"(?{', ?' * 13})"] * rows))
+@lru_cache(maxsize=64)
+def _add(is_null: tuple[bool, ...], rows: int) -> str:
+    """The statement that adds so many jobs, some of whose columns are null in all: to hand a null over takes long."""
+    row = ", ".join("NULL" if each else "?" for each in is_null)
+    return queries.load()["add"].replace("ROWS", ", ".join([f"({row})"] * rows))
 
 
 def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
