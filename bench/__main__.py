@@ -17,6 +17,7 @@ from typing import Any
 import bulk
 import contention
 import crowd
+import features
 import growth
 import idle
 import latency
@@ -28,7 +29,7 @@ import startup
 import throughput
 from measure import Figure, Unmeasured, scale_of
 
-ROWS = (throughput, latency, punctuality, startup, bulk, growth, queries, idle, crowd, contention, output)
+ROWS = (throughput, latency, punctuality, startup, bulk, growth, features, queries, idle, crowd, contention, output)
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 

@@ -54,7 +54,7 @@ def enqueue_rate(processes: int, seconds: float, outcomes: list[tuple[int, int]]
 
 
 def measure(scale: Scale) -> Measured:
-    seconds = scale.of(20, 4) / 10
+    seconds = scale.of(15, 4) / 10
     found = Measured()
     outcomes: list[tuple[int, int]] = []
     contenders: dict[str, Callable[[], float]] = {

@@ -106,7 +106,7 @@ def syncs(count: int) -> list[float]:
 
 
 def measure(scale: Scale) -> Measured:
-    jobs = scale.of(200, 10)
+    jobs = scale.of(150, 10)
     found = Measured()
     samples: dict[str, list[list[float]]] = {name: [] for name in ("process", "thread", "spawn", "sync")}
 

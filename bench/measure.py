@@ -309,10 +309,16 @@ def workers(queue: Queue, mode: str = "process", count: int = WORKERS) -> Iterat
         queuectl(queue, "worker-stop", "--now")
 
 
-def drained_rate(jobs: int, mode: str = "process", count: int = WORKERS) -> float:
-    """Jobs a second of ``worker-run --drain`` on jobs that wait already; its start and its stop are counted."""
+def drained_rate(
+    jobs: int, mode: str = "process", count: int = WORKERS, prepare: Callable[[Queue, int], None] = fill
+) -> float:
+    """Jobs a second of ``worker-run --drain`` on jobs that wait already; its start and its stop are counted.
+
+    ``prepare`` has them wait; of others that it adds none may run.
+    """
     with fresh_queue() as queue:
-        fill(queue, jobs)
+        prepare(queue, jobs)
+        queue.close()
         words = ("worker-run", "--count", str(count), "--mode", mode, "--drain")
         took = seconds(lambda: queuectl(queue, *words))
         if queue.counts()["completed"] != jobs:

@@ -57,5 +57,5 @@ def test_every_row_is_run_and_explained() -> None:
     rows = [script.stem for script in SCRIPTS if "\ndef measure(" in script.read_text(encoding="utf-8")]
     whole = (BENCH / "__main__.py").read_text(encoding="utf-8")
     explained = (BENCH / "README.md").read_text(encoding="utf-8")
-    assert len(rows) == 11
+    assert len(rows) == 12
     assert [row for row in rows if f"import {row}\n" not in whole or f"`{row}.py`" not in explained] == []
