@@ -93,7 +93,7 @@ def huey(jobs: int) -> float:
 
 
 def measure(scale: Scale) -> Measured:
-    jobs, peer_jobs, few_peer_jobs = scale.of(3_000, 60), scale.of(500, 40), scale.of(300, 40)
+    jobs, peer_jobs, few_peer_jobs = scale.of(3_000, 60), scale.of(1_000, 40), scale.of(300, 40)
     found = Measured()
     contenders: dict[str, Callable[[], float]] = {
         "xargs": lambda: xargs(jobs),
@@ -102,7 +102,7 @@ def measure(scale: Scale) -> Measured:
     }
     peers: dict[str, Callable[[], float]] = {
         "GNU parallel": lambda: parallel(few_peer_jobs),
-        "task-spooler": lambda: task_spooler(peer_jobs),
+        "task-spooler": lambda: task_spooler(scale.of(500, 40)),
         "Huey": lambda: huey(peer_jobs),
     }
     for name, peer in peers.items():

@@ -8,7 +8,6 @@ start ends what is left in them. A system without a writable cgroup v2 does with
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import signal
 
@@ -127,7 +126,7 @@ def own_group() -> str | None:
 def _name_for(home: Home) -> str:
     """Differs from queue to queue, also where two containers have one at the same path."""
     status = os.stat(home.database)
-    return f"queuectl-{hashlib.sha256(f'{status.st_dev}:{status.st_ino}'.encode()).hexdigest()[:12]}"
+    return f"queuectl-{status.st_dev:x}-{status.st_ino:x}"
 
 
 def _mount_point() -> str | None:

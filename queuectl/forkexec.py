@@ -7,7 +7,6 @@ descriptors before ``execve``. It is no public interface: on a Python on which i
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from collections.abc import Callable, Sequence
 
@@ -83,6 +82,8 @@ def _error_of(complaint: bytes, cwd: bytes, program: bytes) -> OSError:
 
 
 def _by_popen(arguments: Sequence[bytes], cwd: bytes, environment: list[bytes], stdin: int, output: int) -> int:
+    import subprocess  # workers start faster without
+
     process = subprocess.Popen(  # nosec B603  # to run what users enqueue is the purpose
         arguments,
         cwd=cwd,
