@@ -70,7 +70,7 @@ def measure(scale: Scale) -> Measured:
     taken = by_turns(scale.turns, contenders)
     for name in FEATURES:
         detail = f"{rate(taken[name])} against {rate(taken[PLAIN])}"
-        found.add(ROW, name, ratios(taken[name], taken[PLAIN]), target=at_least(0.85), detail=detail)
+        found.add(ROW, name, ratios(taken[name], taken[PLAIN]), target=at_least(0.8), detail=detail)
     return found
 
 

@@ -141,7 +141,7 @@ class Connections:
             opened = None
         if opened is None:
             connection, identity = self._open()
-            opened = forks.Opened(connection, Turns(self._turns))
+            opened = forks.Opened(connection, Turns(self._turns, eager=self._synchronous != "FULL"))
             self._local.opened, self._local.identity, self._local.number = opened, identity, next(self._numbers)
         elif file_identity(self.path) != self._local.identity:
             raise self._lost()

@@ -34,8 +34,11 @@ class Following:
 
     # --- places in groups
 
-    def settle(self, groups: Iterable[str]) -> None:
-        """Give the places that are free in groups to the jobs that come first."""
+    def settle(self, groups: Iterable[str], *, only_left: bool = False) -> None:
+        """Give the places that are free in groups to the jobs that come first.
+
+        Where jobs have ``only_left``, none that waits can come before one that has a place.
+        """
         for group in set(groups):
             row = self._run("places_of", group=group).fetchone()
             if row is None:
@@ -44,7 +47,7 @@ class Following:
             for first in self._next_in_line(group, max(0, row["places"] - row["taken"])):
                 self._run("swap_place", seq=first["seq"])
                 self.ready += 1
-            while pair := self._out_of_order(group):
+            while not only_left and (pair := self._out_of_order(group)):
                 for seq in pair:
                     self._run("swap_place", seq=seq)
 

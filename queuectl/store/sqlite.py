@@ -512,7 +512,7 @@ class SQLiteStore:
         following = self._following(connection, now)
         if row["placed"]:
             connection.execute(self._sql["leave_place"], {"seq": claim.seq})
-            following.settle([row["group_name"]])
+            following.settle([row["group_name"]], only_left=is_over)
         if is_needed:
             (following.completed if verdict.state == COMPLETED else following.failed)([claim.seq])
         if needs_others:

@@ -21,15 +21,22 @@ _PAUSE = 0.0001
 """Seconds until another look: half of what a transaction takes. Each pause is twice as long as the one before: of many
 who wait somebody looks soon, and to look costs each of them as much as a system call or two."""
 _LONGEST_PAUSE = 0.05
+_LONGEST_OF_USERS = 0.005
+"""For who is not eager: somebody waits for a command, and there are not hundreds of them as there may be of workers."""
 _PATIENCE = 0.5
 """Seconds that a turn is waited for: by far longer than many writers take, unless one is stopped or its disk is slow."""
 
 
 class Turns:
-    """The turns of one connection's writer, with a lock on ``directory`` of its own; none where that is None."""
+    """The turns of one connection's writer, with a lock on ``directory`` of its own; none where that is None.
 
-    def __init__(self, directory: str | None) -> None:
+    One that is ``eager`` looks more often at first: for who has something else to do between two turns. Who has not
+    would always be the next again, while others sleep.
+    """
+
+    def __init__(self, directory: str | None, *, eager: bool = False) -> None:
         self._directory = directory
+        self._eager = eager
         self._descriptor: int | None = None
         self._fcntl: Any
 
@@ -40,9 +47,11 @@ class Turns:
         return self._is_had() or self._is_had_soon() or self._is_had_in_time()
 
     def _is_had_soon(self) -> bool:
-        """Look again and again, and let others have the processor in between."""
-        # It keeps other threads of this process waiting, and one of these may have the turn.
-        if not hasattr(os, "sched_yield") or threading.active_count() > 1:
+        """Look again and again, and let others have the processor in between.
+
+        This would keep other threads of this process waiting, and one of these may have the turn.
+        """
+        if not self._eager or not hasattr(os, "sched_yield") or threading.active_count() > 1:
             return False
         for _ in range(_LOOKS):
             os.sched_yield()
@@ -57,7 +66,7 @@ class Turns:
             if self._descriptor is None or time.monotonic() > until:
                 return False
             time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _LONGEST_PAUSE if self._eager else _LONGEST_OF_USERS)
         return True
 
     def give_back(self) -> None:
