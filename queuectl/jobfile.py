@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 from queuectl.errors import InvalidInput
@@ -147,10 +148,59 @@ def _opened(path: str) -> Iterator[_Bytes]:
                 yield file
         elif sys.stdin is None:
             raise InvalidInput("standard input is closed")
+        elif sys.stdin.isatty() and threading.current_thread() is threading.main_thread():
+            with _typed(cast(_Bytes, sys.stdin.buffer), sys.stdin.fileno()) as file:
+                yield file
         else:
             yield cast(_Bytes, sys.stdin.buffer)
     except OSError as error:
         raise InvalidInput(f"cannot read {shown_path(path)}: {error.strerror or error}") from error
+
+
+@contextmanager
+def _typed(file: _Bytes, descriptor: int) -> Iterator[_Bytes]:
+    """What is typed at a terminal, where an interrupt in the moment before a read is heard, too.
+
+    Python heeds one that comes while a read waits. One that came just before (and took with it what had been typed, as
+    terminals have it) would wait for the next line. So no read waits; that the terminal does not is for us alone.
+    """
+    import signal  # few commands come here
+
+    try:
+        terminal = os.open(os.ttyname(descriptor), os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:  # it is another user's, or has no name here
+        yield file
+        return
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    os.set_blocking(writer, False)
+    former = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+    try:
+        yield _Typed(terminal, reader)
+    finally:
+        signal.set_wakeup_fd(former)
+        for each in (terminal, reader, writer):
+            os.close(each)
+
+
+class _Typed:
+    """Waits for something to read, or for a signal: then ``signals`` is readable. Neither descriptor waits itself."""
+
+    def __init__(self, terminal: int, signals: int) -> None:
+        import select
+
+        self._terminal, self._signals = terminal, signals
+        self._poll = select.poll()
+        self._poll.register(terminal, select.POLLIN)
+        self._poll.register(signals, select.POLLIN)
+
+    def read1(self, size: int, /) -> bytes:
+        while True:
+            self._poll.poll()
+            with suppress(BlockingIOError):
+                return os.read(self._terminal, size)
+            with suppress(BlockingIOError):
+                os.read(self._signals, 4096)  # of a signal whose handler raised nothing
 
 
 def _open(path: str, flags: int) -> int:
