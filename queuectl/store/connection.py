@@ -18,10 +18,6 @@ Identity = tuple[int, int]
 _LONGEST_TIMEOUT = 2_000_000.0
 """Seconds (23 days). SQLite counts milliseconds in 31 bits, and takes what overflows them for no timeout."""
 
-_PAGES_OF_LOG = 4000
-"""Pages in SQLite's log (16 MiB) after which whoever writes brings them into the database. Meanwhile the others wait, for
-two syncs. With SQLite's own thousand that is five times a second where jobs are short."""
-
 _inherited: list[forks.Opened] = []
 """What a child got from a parent that forked amid a transaction. To close it would break the parent's locks."""
 
@@ -171,7 +167,6 @@ class Connections:
         )
         try:
             connection.row_factory = sqlite3.Row
-            connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_OF_LOG}")
             connection.execute(f"PRAGMA synchronous = {self._synchronous}")
             schema.check(connection, self.path)
             # A copy made by VACUUM INTO is a queue in another journal mode.

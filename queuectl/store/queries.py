@@ -22,7 +22,7 @@ def load(file: str = "queries.sql") -> dict[str, str]:
 
 
 class Positional(NamedTuple):
-    """A statement with numbered parameters, and what picks their values from a mapping by the names they had."""
+    """A statement whose parameters have no names, and what picks their values from a mapping by the names they had."""
 
     sql: str
     pick: Callable[[Mapping[str, object]], Any]
@@ -34,9 +34,8 @@ def positional(name: str) -> Positional:
 
     It looks each one up, and for each lets other threads in. There must be two parameters at least.
     """
-    names = list(dict.fromkeys(re.findall(_PARAMETER, load()[name])))
-    numbered = re.sub(_PARAMETER, lambda match: f"?{names.index(match[1]) + 1}", load()[name])
-    return Positional(numbered, itemgetter(*names))
+    # One that is there twice is handed over twice: Python 3.12 took numbered ones for names, and complained.
+    return Positional(re.sub(_PARAMETER, "?", load()[name]), itemgetter(*re.findall(_PARAMETER, load()[name])))
 
 
 @cache

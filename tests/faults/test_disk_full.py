@@ -123,6 +123,17 @@ def test_workers_wait_for_room_to_claim(farm: Farm, disk: SmallDisk, mode: str, 
     assert_sound(farm)
 
 
+def test_what_a_database_log_would_take_is_more_than_there_is(farm: Farm, mode: str) -> None:
+    """Of what 1,000 attempts write there, the disk holds half: early enough it goes into the database, and is written over."""
+    assert farm.run("config", "set", "backoff_base", "0").returncode == 0
+    farm.queue.add_many([{"command": "false", "max_retries": 99}] * 10)
+    farm.queue.close()
+    done = farm.run("worker-run", "--drain", "--count", "2", "--mode", mode, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr
+    assert [job.attempts for job in farm.queue.jobs(state="dead")] == [100] * 10
+    assert_sound(farm)
+
+
 def test_outcomes_wait_for_room(farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path) -> None:
     """The jobs run once, for all that their outcomes cannot be stored for a while."""
     ran, go = tmp_path / "ran", tmp_path / "go"

@@ -75,7 +75,7 @@ def test_few_system_calls_a_job(calls: list[Call], mode: str) -> None:
         assert counted["brk"] + counted["munmap"] <= 10, f"a job, in {mode} mode:\n{table}"
 
     # A worker's records need not be on disk at once: a power loss has a job run once more. What brings the log into
-    # the database, every four thousand pages, syncs both. No name of a file need be on disk: a log is made in an instant.
+    # the database, every thousand pages, syncs both. No name of a file need be on disk: a log is made in an instant.
     synced = [call.line for call in calls if call.name in ("fsync", "fdatasync")]
     assert len(synced) <= 2, "\n".join(synced)
     assert all(re.search(r"queuectl\.db(-wal)?>", line) for line in synced), "\n".join(synced)

@@ -80,7 +80,7 @@ RETURNING lane, group_name;
 
 -- name: first_ready
 -- Whether the time has come for jobs, and for slots of schedules; and the first ready job, as it will be when it is
--- claimed: with nulls where there is none, or the queue is paused. Its attempt begins no earlier than its last one ended,
+-- claimed: without a seq where there is none, or the queue is paused. Its attempt begins no earlier than its last one ended,
 -- whatever the wall clock does.
 SELECT EXISTS (SELECT 1 FROM jobs WHERE lane = 1 AND due <= :now)
     OR EXISTS (SELECT 1 FROM jobs WHERE lane = 2 AND due <= :now) AS jobs_due,
