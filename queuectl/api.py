@@ -383,6 +383,7 @@ class Queue:
         if limit is not None and limit < 1:
             raise InvalidInput(f"limit: {limit} is less than 1")
         ready = self._store().set_limit(group_name(name), limit, self._clock.now())
+        self._recall([name])
         wake.workers(self.home, ready)
 
     def remove_group(self, name: str) -> None:
@@ -392,10 +393,17 @@ class Queue:
     def pause(self, *groups: str) -> None:
         """Start no more jobs of some groups, or of the whole queue when none is named. Raises ``NoSuchGroup``."""
         self._store().pause(groups, self._clock.now())
+        self._recall(groups)
 
     def resume(self, *groups: str) -> None:
         """Undo :meth:`pause`; of all groups and the queue itself when none is named. Raises ``NoSuchGroup``."""
         wake.workers(self.home, self._store().resume(groups, self._clock.now()))
+
+    def _recall(self, groups: Collection[str]) -> None:
+        """Have what workers claimed ahead wait as well, if it must now."""
+        from queuectl import recall  # few commands need it
+
+        recall.claims(self.home, self._store(), groups)
 
     @property
     def paused(self) -> bool:

@@ -73,6 +73,11 @@ class Home(NamedTuple):
         return os.path.join(self.run, "wake")
 
     @property
+    def recall(self) -> str:
+        """Grows when what workers claimed ahead may have to wait after all."""
+        return os.path.join(self.run, "recall")
+
+    @property
     def control(self) -> str:
         """The FIFO that the supervisor waits on: requests and cancels are there to be looked at."""
         return os.path.join(self.run, "control")

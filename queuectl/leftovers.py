@@ -13,7 +13,7 @@ from queuectl import files, pidfile, processes, settings, slot, wake
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.home import Home
-from queuectl.model import CRASHED
+from queuectl.model import CRASHED, RELEASED, Outcome
 from queuectl.pidfile import Identity
 from queuectl.processes import UNKILLABLE_WAIT, Process
 from queuectl.retry import verdict_on
@@ -58,15 +58,20 @@ def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: C
     rescued = 0
     for claim in store.claims(workers):
         ended = slot.ended(home.slot(claim.worker), claim.seq, claim.number, home.log(claim.id), why)
-        outcome = ended.outcome
-        verdict = verdict_on(claim, outcome, current)
         now = clock.now()
+        outcome, begun = ended.outcome, claim
+        came_to = "crashed" if outcome.kind == CRASHED else f"had ended ({outcome.kind})"
+        if claim.started_at is None:
+            begun = claim._replace(started_at=min(ended.began_at or now, now))
+            if ended.began_at is None:
+                # It was claimed ahead, and nothing was started. The number is used up: its next claim is not ahead.
+                outcome, came_to = Outcome(RELEASED, reason=f"handed back: {why}"), "had not begun"
+        verdict = verdict_on(claim, outcome, current)
         ended_at = now if ended.at is None else min(ended.at, now)
-        finished = store.finish(claim, outcome, verdict, ended_at, now)
+        finished = store.finish(begun, outcome, verdict, ended_at, now)
         wake.workers(home, finished.ready)
         if finished.recorded:
             rescued += 1
-            came_to = "crashed" if outcome.kind == CRASHED else f"had ended ({outcome.kind})"
             logger.warning("job %s: attempt %d %s: %s", claim.id, claim.number, came_to, why)
             for name in outcome.leftover:
                 logger.error("job %s left a process that cannot be ended: %s", claim.id, name)
@@ -129,7 +134,7 @@ class _Marks:
     """Tells whether a process is of this queue's dead workers or their jobs, by all but control groups."""
 
     def __init__(self, home: Home, was_working: bool) -> None:
-        noted = [running for running in map(slot.read, _slots(home)) if running is not None]
+        noted = (running for path in _slots(home) for running in slot.read(path))
         self._noted = [running for running in noted if running.pid and running.is_here]
         self.may_bear = was_working or bool(_slots(home))
         # A keeper has no PID file, and one that was stopped does not end by itself: but its slot is open.

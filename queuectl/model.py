@@ -276,7 +276,10 @@ ANY_FAILURE: Final = RetryPolicy()
 
 
 class Claim(NamedTuple):
-    """A job in the hands of a worker. ``(seq, number)`` is the fence of all that follows."""
+    """A job in the hands of a worker. ``(seq, number)`` is the fence of all that follows.
+
+    ``started_at`` is None as long as it was claimed ahead only: then its attempt begins when those before it have ended.
+    """
 
     seq: int
     id: str
@@ -288,7 +291,7 @@ class Claim(NamedTuple):
     env: Mapping[str, str]
     timeout: float | None
     worker: str
-    started_at: int
+    started_at: int | None
     policy: RetryPolicy = ANY_FAILURE
 
 
@@ -297,6 +300,14 @@ class Finished(NamedTuple):
 
     recorded: bool
     following: Claim | None
+    ready: int
+
+
+class Settled(NamedTuple):
+    """What the record of several outcomes came to: which of them were recorded, in their order; and as :class:`Finished`."""
+
+    recorded: list[bool]
+    following: list[Claim]
     ready: int
 
 

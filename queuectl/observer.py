@@ -180,7 +180,8 @@ class Observer:
 
     def _fleet(self, glance: Glance) -> tuple[Mapping[str, Any] | None, list[Worker]]:
         """The supervisor and its workers, and the workers that hold a job, but are none of these."""
-        held = {job.worker: job for job in glance.running}
+        # Of the jobs that a worker claimed, those that it has not begun yet come first, and go.
+        held = {job.worker: job for job in sorted(glance.running, key=lambda job: job.started_at or "")}
         supervisor, told = control.fleet(self._home)
         workers = []
         for each in told:

@@ -91,6 +91,15 @@ class Verdict(NamedTuple):
     reason: str | None = None
 
 
+class Ending(NamedTuple):
+    """How the attempt that a claim stands for ended, when (in microseconds since the epoch), and what becomes of its job."""
+
+    claim: Claim
+    outcome: Outcome
+    verdict: Verdict
+    ended_at: int
+
+
 def judge(
     kind: str,
     attempts: int,

@@ -36,11 +36,15 @@ _STILL_THERE = 0.02
 
 
 class Assignment(NamedTuple):
-    """What a runner needs to know about an attempt. Durations are seconds, 0 for no limit."""
+    """What a runner needs to know about an attempt. Durations are seconds, 0 for no limit.
+
+    ``began_at`` is in microseconds since the epoch.
+    """
 
     job_id: str
     seq: int
     number: int
+    began_at: int
     command: str
     cwd: str
     env: dict[str, str]
@@ -62,6 +66,7 @@ def assignment(claim: Claim, settings: Settings, log: str, database: str) -> Ass
         job_id=claim.id,
         seq=claim.seq,
         number=claim.number,
+        began_at=claim.started_at or 0,
         command=claim.command,
         cwd=claim.cwd,
         env={**claim.env, **own},
@@ -137,14 +142,14 @@ class LocalRunner:
         if isinstance(log, Order):
             return self._unopened(task, log.outcome, _ORDERED[log.outcome])
         try:
-            self._note.opened(task.seq, task.number, log.start)
+            self._note.opened(task.seq, task.number, log.start, task.began_at)
             return self._noted(self._run(task, orders, log))
         finally:
             log.close()
 
     def _unopened(self, task: Assignment, kind: str, reason: str) -> Outcome:
         """The outcome of an attempt that came to no log."""
-        self._note.opened(task.seq, task.number, 0)
+        self._note.opened(task.seq, task.number, 0, task.began_at)
         return self._noted(Outcome(kind, reason=reason))
 
     def _noted(self, outcome: Outcome) -> Outcome:

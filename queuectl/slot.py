@@ -1,4 +1,4 @@
-"""What a worker runs, noted in a small file, so that a rescuer finds it after a ``kill -9``.
+"""What a worker runs, and ran last, noted in a small file, so that a rescuer finds it after a ``kill -9``.
 
 Where an attempt's log begins is noted before it is started. How it ended is noted once nothing of it is
 left, and stays noted: the outcome may not be stored yet, and cannot be while the disk is full or the
@@ -16,15 +16,18 @@ from queuectl import files, pidfile, processes
 from queuectl.model import CRASHED, OUTCOMES, Outcome
 from queuectl.processes import Process
 
+PLACES = 4
+"""Attempts that are noted, by turns: the one that runs, and those before it, whose outcomes may not be stored yet. So no
+worker claims more jobs at once."""
 _SIZE = 4096
-"""A page: a write within it reaches the file whole or not at all, whenever we are killed. The first line counts: what
-follows is the rest of a longer one."""
+"""What each has of the file, a page: a write within it reaches the file whole or not at all, whenever we are killed. Its
+first line counts: what follows is the rest of a longer one."""
 _SHORT, _SHORTER, _FEW = 256, 80, 8
 """Letters of a reason, letters of a name, and names: what is noted of an outcome that is too long."""
 
 
 class Running(NamedTuple):
-    """The attempt that a slot names: its first process, which leads its session, and where its log begins.
+    """An attempt that a slot names: its first process, which leads its session, and where its log begins.
 
     ``pid`` is 0 before it was started, and once nothing of it is left. That process started between
     ``not_before`` and ``started``, in clock ticks since boot; nobody else had its PID then, or has had
@@ -43,7 +46,13 @@ class Running(NamedTuple):
     """How it ended, once nothing of it is left: an :class:`~queuectl.model.Outcome` as JSON has it."""
     ended_at: int = 0
     """When it did, in microseconds since the epoch."""
+    began_at: int = 0
+    """When it began: the database may not know yet."""
     told_by: int | None = None
+
+    def told(self) -> dict[str, Any]:
+        """What a slot has of it."""
+        return {name: value for name, value in self._asdict().items() if name != "told_by"}
 
     @property
     def is_here(self) -> bool:
@@ -78,17 +87,23 @@ class Slot:
     """The note of one worker."""
 
     def __init__(self, path: str) -> None:
-        # What the last one noted stays: a thread may be about to read what its dead keeper ran.
-        former = read(path) or Running(0, 0, 0, 0, 0, 0, "", "")
+        former = read(path)
         self._descriptor = files.open_regular(path, os.O_WRONLY | os.O_CREAT)
         self._here = f'"boot": {json.dumps(pidfile.boot_id())}, "namespace": {json.dumps(pidfile.pid_namespace())}'
-        self._begin(former.seq, former.number, former.log_offset, former.not_before)
-        # Takes the space on the disk now, not when a job has been started already.
-        self._note(outcome=json.dumps(former.outcome), ended_at=former.ended_at, size=_SIZE)
+        self._place = 0
+        for place in range(PLACES):
+            # What the last one noted stays: a thread may be about to read what its dead keeper ran. Nothing of that lives.
+            noted = json.dumps(former[place]._replace(pid=0).told()) if place < len(former) else ""
+            # Takes the space on the disk now, not when a job has been started already.
+            os.pwrite(self._descriptor, f"{noted}\n".encode().ljust(_SIZE), place * _SIZE)
 
-    def opened(self, seq: int, number: int, log_offset: int) -> None:
+    def opened(self, seq: int, number: int, log_offset: int, began_at: int) -> None:
         """Note where the log of an attempt begins: by the time it can be noted what was started, it may be over."""
-        self._begin(seq, number, log_offset, processes.ticks())
+        self._place = (self._place + 1) % PLACES
+        self._not_before = processes.ticks()
+        self._attempt = (
+            f'"seq": {seq}, "number": {number}, "log_offset": {log_offset}, "began_at": {began_at}, {self._here}'
+        )
         self._note()
 
     def started(self, pid: int) -> None:
@@ -107,18 +122,14 @@ class Slot:
         except OSError:
             pass  # a file system that copies what it writes may have no room for it: then the worker alone knows
 
-    def _begin(self, seq: int, number: int, log_offset: int, not_before: int) -> None:
-        self._not_before = not_before
-        self._attempt = f'"seq": {seq}, "number": {number}, "log_offset": {log_offset}, {self._here}'
-
-    def _note(self, pid: int = 0, started: int = 0, outcome: str = "null", ended_at: int = 0, size: int = 0) -> None:
-        """Write a :class:`Running` as JSON, at least ``size`` bytes of the file; ``outcome`` is JSON already."""
+    def _note(self, pid: int = 0, started: int = 0, outcome: str = "null", ended_at: int = 0) -> None:
+        """Write a :class:`Running` as JSON; ``outcome`` is JSON already."""
         # Three times a job: a general encoder would take longer than the write.
         text = (
             f'{{"pid": {pid}, "not_before": {self._not_before}, "started": {started}, {self._attempt}, '
             f'"outcome": {outcome}, "ended_at": {ended_at}}}\n'
         )
-        os.pwrite(self._descriptor, text.encode().ljust(size), 0)
+        os.pwrite(self._descriptor, text.encode(), self._place * _SIZE)
 
 
 def _as_json(outcome: Outcome) -> str:
@@ -137,20 +148,30 @@ def _number(value: float | None) -> str:
     return "null" if value is None else repr(value)
 
 
-def read(path: str) -> Running | None:
-    """What a slot names; None when it is unreadable."""
-    content, owner = files.read_signed(path) or ("{}", 0)
+def read(path: str) -> list[Running]:
+    """The attempts that a slot names; none when it is unreadable."""
+    content, owner = files.read_signed(path) or ("", 0)
+    pages = (content[place * _SIZE : (place + 1) * _SIZE] for place in range(PLACES))
+    return [running for page in pages if (running := _running(page, owner)) is not None]
+
+
+def _running(page: str, owner: int) -> Running | None:
     try:
-        return Running(**{**json.loads(content.partition("\n")[0]), "told_by": owner})
+        return Running(**{**json.loads(page.partition("\n")[0]), "told_by": owner})
     except (ValueError, TypeError):
         return None
 
 
 class Ended(NamedTuple):
-    """How an attempt ended that its worker did not record. ``at`` is in microseconds, None where it is not known."""
+    """How an attempt ended that its worker did not record.
+
+    ``at`` and ``began_at`` are in microseconds. The former is None where it is not known, the latter where the slot does
+    not name the attempt.
+    """
 
     outcome: Outcome
     at: int | None = None
+    began_at: int | None = None
 
 
 def ended(path: str, seq: int, number: int, log: str, reason: str) -> Ended:
@@ -159,15 +180,16 @@ def ended(path: str, seq: int, number: int, log: str, reason: str) -> Ended:
     ``path`` is the slot that may name it. When it does not, the attempt was not started. Nothing of it
     may live any more.
     """
-    running = read(path)
-    if running is None or (running.seq, running.number) != (seq, number):
+    running = next((each for each in read(path) if (each.seq, each.number) == (seq, number)), None)
+    if running is None:
         size = _size(log)
         return Ended(Outcome(CRASHED, reason=reason, log_offset=size, log_bytes=0))
     outcome = _outcome(running) if _may_tell(path, running) else None
     if outcome is not None:
-        return Ended(outcome, running.ended_at)
+        return Ended(outcome, running.ended_at, running.began_at)
     offset = running.log_offset
-    return Ended(Outcome(CRASHED, reason=reason, log_offset=offset, log_bytes=max(0, _size(log) - offset)))
+    crashed = Outcome(CRASHED, reason=reason, log_offset=offset, log_bytes=max(0, _size(log) - offset))
+    return Ended(crashed, None, running.began_at)
 
 
 def _outcome(running: Running) -> Outcome | None:

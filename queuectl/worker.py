@@ -7,22 +7,25 @@ import os
 from collections.abc import Callable
 from typing import TypeVar
 
-from queuectl import wake
+from queuectl import recall, wake
 from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
-from queuectl.errors import StoreError
+from queuectl.errors import StoreBusy, StoreError
+from queuectl.hand import Hand
 from queuectl.home import Home
 from queuectl.link import READY, WorkerLink
-from queuectl.model import NOT_STARTED, Claim, Finished, Outcome
+from queuectl.model import NOT_STARTED, Claim, Settled
 from queuectl.pruning import Janitor
-from queuectl.retry import Verdict, fraction, verdict_on
+from queuectl.retry import Ending, fraction, verdict_on
 from queuectl.runner import ABANDON, CANCEL, Order, Runner, assignment
-from queuectl.settings import Live, Settings
+from queuectl.settings import Live
 from queuectl.store.base import Store
 
 logger = logging.getLogger(__name__)
 
 _STORE_PAUSE = 0.5
 """Seconds before a database that could not be used is tried again."""
+_PAUSE_WHILE_BUSY = 0.05
+"""The same, while a job runs."""
 _LONGEST_SLEEP = 10.0
 _STEP = 1.0
 """Seconds by which the wall clock must fall behind the monotonic one to count as set back; drift is far less."""
@@ -58,7 +61,10 @@ class Worker:
         wake.make_fifo(home.wake)  # unless somebody removed it, it is there
         self._wake = wake.open_fifo(home.wake)
         self._woken = 0
+        self._hand = Hand(clock)
+        self._claimed_on = 0
         self._claimed_at = 0.0
+        self._mark = 0
         self._failing: set[str] = set()
         """What could not be done with the database when it was last tried."""
         self._lead = self._lead_of_wall_clock()
@@ -137,47 +143,102 @@ class Worker:
 
     def _moment_of_claim(self) -> int:
         """By the wall clock, and before this: what is measured from then on by the other clock is rather too short."""
-        now = self._clock.now()
+        self._claimed_on = self._clock.now()
         self._claimed_at = self._clock.monotonic()
-        return now
+        if self._hand.most > 1:
+            # Nobody else can write now: whoever changes something later has this changed later still.
+            self._mark = recall.mark(self._home)
+        return self._claimed_on
 
     def _guards_needed(self) -> int:
         """1 when somebody else must watch for the next scheduled job, since this worker gets busy."""
         return 1 if self._try("look ahead", self._store.next_due) is not None else 0
 
     def _work(self, claim: Claim) -> Claim | None:
-        """Run a claimed job and record what came of it; the next claim, if there is one already."""
+        """Run a claimed job and see to what came of it; the next claim, if there is one already."""
         settings = self._settings.current()
+        began = self._claimed_at
+        if claim.started_at is None:
+            began = self._clock.monotonic()
+            claim = self._begin_ahead(claim, began)
         task = assignment(claim, settings, self._home.log(claim.id), self._home.database)
-        outcome = self._runner.run(task, _OrdersFor(claim, self._link, self._store))
+        outcome = self._runner.run(task, _OrdersFor(claim, self._link, self._store, self._hand, self._settle_early))
         if outcome.kind == NOT_STARTED:
             self._link.listen(0)  # what waits for a process hears of a stop by that
-        return self._record(claim, outcome, settings)
+        took = self._clock.monotonic() - began
+        verdict = verdict_on(claim, outcome, settings, self._draw)
+        ended_at = (claim.started_at or 0) + round(took * SECOND)
+        self._hand.note(Ending(claim, outcome, verdict, ended_at), took)
+        return self._hand.ahead.popleft() if self._may_begin_another() else self._settle()
 
-    def _record(self, claim: Claim, outcome: Outcome, settings: Settings) -> Claim | None:
-        """Store an outcome, however long the database takes, unless we are to end.
+    def _begin_ahead(self, claim: Claim, began: float) -> Claim:
+        """Begin what was claimed ahead, at a moment (monotonic). The database learns of it with its end, or before long."""
+        self._hand.begun = claim._replace(started_at=self._claimed_on + round((began - self._claimed_at) * SECOND))
+        return self._hand.begun
+
+    def _may_begin_another(self) -> bool:
+        """Whether there is a job that was claimed ahead, and nothing that speaks against it any more."""
+        return (
+            bool(self._hand.ahead)
+            and not self._hand.is_recalled
+            and not self._link.stopping
+            and self._clock.monotonic() < self._hand.until
+            and recall.mark(self._home) == self._mark
+            and self._runner.is_ready
+        )
+
+    def _settle(self) -> Claim | None:
+        """Store what ended, however long the database takes, unless we are to end; the next claim.
 
         Then it is for a rescuer to record what our runner noted. Raises :class:`StoreError`.
         """
-        verdict = verdict_on(claim, outcome, settings, self._draw)
-        ended_at = claim.started_at + round((self._clock.monotonic() - self._claimed_at) * SECOND)
+        self._hand.put_back()
         while True:
-            stored = self._try("record", lambda: self._finish(claim, outcome, verdict, ended_at))
-            if stored is not None:
+            settled = self._try("record", self._settle_now)
+            if settled is not None:
                 break
             if self._link.order is not None:
-                raise StoreError(f"the outcome of job {claim.id} ({outcome.kind}) could not be stored")
-        if not stored.recorded:
-            logger.warning("%s: job %s was given on, its outcome (%s) is void", self.name, claim.id, outcome.kind)
-        for name in outcome.leftover:
-            logger.error("%s: job %s left a process that cannot be ended: %s", self.name, claim.id, name)
-        watchers = 1 if verdict.delay is not None and stored.following is not None else 0
-        wake.pass_on(self._wake, max(stored.ready, watchers))
-        return stored.following
+                lost = " and ".join(f"{each.claim.id} ({each.outcome.kind})" for each in self._hand.endings)
+                raise StoreError(f"the outcome of job {lost} could not be stored")
+        self._tell(settled, is_busy=bool(settled.following))
+        return self._hand.take(settled.following, self._claimed_at)
 
-    def _finish(self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int) -> Finished:
-        following = self.name if self._runner.is_ready and not self._link.stopping else None
-        return self._store.finish(claim, outcome, verdict, ended_at, self._moment_of_claim, following)
+    def _settle_now(self) -> Settled:
+        next_for = self.name if self._runner.is_ready and not self._link.stopping else None
+        return self._store.settle(
+            self._hand.endings,
+            self._moment_of_claim,
+            unbegun=self._hand.unbegun,
+            next_for=next_for,
+            most=self._hand.most,
+        )
+
+    def _settle_early(self) -> None:
+        """See to all but the job that runs, for it takes long. It must not wait for the database: it is tried again."""
+        hand = self._hand
+        hand.put_back()
+        try:
+            settled = self._store.settle(
+                hand.endings, self._clock.now(), begun=hand.begun, unbegun=hand.unbegun, patiently=False
+            )
+        except StoreError as error:
+            if not self._failing and not isinstance(error, StoreBusy):
+                logger.warning("%s: %s; waiting for it", self.name, error)
+            hand.until = self._clock.monotonic() + _PAUSE_WHILE_BUSY
+            return
+        self._tell(settled, is_busy=True)
+
+    def _tell(self, settled: Settled, *, is_busy: bool) -> None:
+        """Tell of what was recorded, and others of what they may do now."""
+        for ending, recorded in zip(self._hand.endings, settled.recorded, strict=True):
+            job_id, kind = ending.claim.id, ending.outcome.kind
+            if not recorded:
+                logger.warning("%s: job %s was given on, its outcome (%s) is void", self.name, job_id, kind)
+            for name in ending.outcome.leftover:
+                logger.error("%s: job %s left a process that cannot be ended: %s", self.name, job_id, name)
+        are_delayed = any(ending.verdict.delay is not None for ending in self._hand.endings)
+        self._hand.forget()
+        wake.pass_on(self._wake, max(settled.ready, int(are_delayed and is_busy)))
 
     def _wait_for_runner(self) -> None:
         """What cannot run a job claims none, and leaves to others what it was woken for, or watched for."""
@@ -227,12 +288,17 @@ class Worker:
 
 
 class _OrdersFor:
-    """What may end one attempt before its time: the supervisor's word, its death, or a cancel."""
+    """What may end one attempt before its time: the supervisor's word, its death, or a cancel.
 
-    def __init__(self, claim: Claim, link: WorkerLink, store: Store) -> None:
+    When an attempt goes on for longer than its worker's ``hand`` may wait, ``settle`` is called.
+    """
+
+    def __init__(self, claim: Claim, link: WorkerLink, store: Store, hand: Hand, settle: Callable[[], None]) -> None:
         self._claim = claim
         self._link = link
         self._store = store
+        self._hand = hand
+        self._settle = settle
         self._cancelled = False
         self._is_blind = False
         self._told: Order | None = None
@@ -241,9 +307,18 @@ class _OrdersFor:
         """As :meth:`queuectl.runner.Orders.wait`; each order is returned once."""
         order = self._news()
         if order is None:
-            self._link.listen(timeout, also)
+            self._listen(timeout, also)
             order = self._news()
         return order
+
+    def _listen(self, timeout: float | None, also: tuple[int, ...]) -> None:
+        left = self._hand.patience
+        if left is None:
+            self._link.listen(timeout, also)
+            return
+        self._link.listen(left if timeout is None else min(left, timeout), also)
+        if self._hand.patience == 0:
+            self._settle()
 
     def _news(self) -> Order | None:
         order = self._link.order or (CANCEL if self._is_cancelled() else None)
@@ -260,6 +335,7 @@ class _OrdersFor:
     def _is_cancelled(self) -> bool:
         if self._link.may_be_cancelled and not self._cancelled:
             self._link.may_be_cancelled = False
+            self._hand.is_recalled = True  # it may be meant for what was claimed ahead
             try:
                 self._cancelled = self._store.is_cancel_requested(self._claim)
             except StoreError as error:

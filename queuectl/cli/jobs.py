@@ -149,7 +149,7 @@ def _details(queue: Queue, job: Job, needs: Sequence[Needed], attempts: Sequence
         ("created", _moment(job.created_at)),
         ("next start", f"{_moment(job.next_run_at)} ({when(job, now)})" if job.next_run_at else None),
         ("waits", when(job, now) if job.held or (job.state == PENDING and job.blockers) else None),
-        ("started", f"{_moment(job.started_at)} by {job.worker}" if job.state == PROCESSING else None),
+        ("started", f"{_moment(job.started_at)} by {job.worker}" if job.worker and job.started_at else None),
         ("ended", f"{_moment(job.ended_at or job.updated_at)} ({when(job, now)})" if job.ended else None),
         ("log", _log(queue.home.log(job.id), attempts)),
     ]

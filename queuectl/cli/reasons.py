@@ -34,7 +34,7 @@ def _runs(queue: Queue, job: Job) -> str:
         return f"it was cancelled, and {job.worker} ends it"
     if not status_of(queue.home)["running"]:
         return "its workers are gone: 'queuectl worker-start' runs it again"
-    return f"{job.worker} has run it for {for_}"
+    return f"{job.worker} has run it for {for_}" if job.started_at else f"{job.worker} is about to start it"
 
 
 def _last_number(queue: Queue, job: Job) -> int:

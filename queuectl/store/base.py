@@ -18,9 +18,10 @@ from queuectl.model import (
     Outcome,
     Overview,
     Pruned,
+    Settled,
     Stopped,
 )
-from queuectl.retry import Verdict
+from queuectl.retry import Ending, Verdict
 
 if TYPE_CHECKING:
     from queuectl.schedule import NewSchedule, Schedule
@@ -157,7 +158,10 @@ class Store(Protocol):
         """
 
     def claims(self, workers: Collection[str] | None = None) -> list[Claim]:
-        """The jobs that some workers hold, or all when None."""
+        """The jobs that some workers hold, or all when None; of each worker, what it has begun comes last."""
+
+    def is_any_ahead(self, groups: Collection[str]) -> bool:
+        """Whether a job of some groups (of any, when none is named) is claimed ahead."""
 
     def is_cancel_requested(self, claim: Claim) -> bool:
         """Whether somebody asked for the end of this very attempt."""
@@ -172,6 +176,26 @@ class Store(Protocol):
 
         When it was not recorded, the claim was lost and nothing was changed. A cancel that was asked for wins
         over every outcome. Slots of schedules that came due while the job ran are not missed.
+        """
+
+    def settle(
+        self,
+        endings: Sequence[Ending],
+        now: Moment,
+        *,
+        begun: Claim | None = None,
+        unbegun: Sequence[Claim] = (),
+        next_for: str | None = None,
+        most: int = 1,
+        patiently: bool = True,
+    ) -> Settled:
+        """As :meth:`finish`, for several attempts of one worker at one stroke.
+
+        With more than one for ``most``, jobs are claimed ahead: up to so many in all, where more wait than anybody has
+        hands for. These are jobs that never started, and need no place in a group. Nobody else can have them; but they have not
+        begun, and their claims tell no time of a start. When one of them has ``begun`` and takes long, that is noted,
+        with the time in the claim. The ``unbegun`` are given back, as if they had never been claimed.
+        Raises ``StoreBusy``, not ``patiently`` at once, where somebody else writes.
         """
 
     def edit(self, job_id: str, changes: Mapping[str, Any], now: int) -> int:

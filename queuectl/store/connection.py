@@ -61,12 +61,26 @@ class Connections:
             with self.using() as connection:
                 connection.execute(f"PRAGMA synchronous = {self._synchronous}")
 
+    @contextmanager
+    def prompt_transaction(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that begins at once. Raises ``StoreBusy`` where somebody else writes."""
+        with self.using() as connection:
+            connection.execute("PRAGMA busy_timeout = 0")
+        try:
+            with self._use("BEGIN IMMEDIATE", takes_turns=True, patiently=False) as connection:
+                yield connection
+        finally:
+            with self.using() as connection:
+                connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout)}")
+
     def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
         """A read of one moment."""
         return self._use("BEGIN")
 
     @contextmanager
-    def _use(self, begin: str | None = None, *, takes_turns: bool = False) -> Iterator[sqlite3.Connection]:
+    def _use(
+        self, begin: str | None = None, *, takes_turns: bool = False, patiently: bool = True
+    ) -> Iterator[sqlite3.Connection]:
         """A use of the connection, a transaction where it begins with something.
 
         An interrupt may come between any two steps. So nothing stands outside of the block; and when it comes just
@@ -85,7 +99,7 @@ class Connections:
                     opened.connection.execute("ROLLBACK")
                 opened.transactions = number = opened.transactions + 1
                 if takes_turns:
-                    opened.turns.take()
+                    opened.turns.take(patiently=patiently)
                 opened.connection.execute(begin)
             yield opened.connection
             if begin is not None:

@@ -38,6 +38,7 @@ from queuectl.model import (
     Overview,
     Pruned,
     RetryPolicy,
+    Settled,
     Stopped,
     is_job_id,
 )
@@ -61,7 +62,7 @@ from queuectl.store.rows import (
 )
 
 if TYPE_CHECKING:
-    from queuectl.retry import Verdict
+    from queuectl.retry import Ending, Verdict
     from queuectl.store.base import Discard, Moment, Schedules
     from queuectl.store.following import Following
 
@@ -71,6 +72,9 @@ _EDITED = ("command", "cwd", "timeout", "max_retries", "priority", "group_name",
 _EDITED_AS = {"group": "group_name", "unique": "unique_key"}
 _NEEDS = frozenset(("after", "after_any"))
 """The fields of a job that a user may change while it waits, and its columns that have other names."""
+CANCELLED_WAITING = "cancelled while it waited"
+RESERVE = 100
+"""Ready jobs that are left when some are claimed ahead: with fewer, other workers would soon have nothing to do."""
 _INCREMENTAL = 2
 """The mode of ``PRAGMA auto_vacuum`` in which a file becomes shorter when it is told to."""
 _MOST = (1 << 63) - 1
@@ -261,7 +265,8 @@ class SQLiteStore:
         with self._connections.snapshot():
             row = self._row(job_id)
             ended = [attempt_from(each) for each in self._read("attempts", (row["seq"],))]
-        return [*ended, running_attempt(row)] if row["state"] == PROCESSING else ended
+        has_begun = row["state"] == PROCESSING and row["started_at"] is not None
+        return [*ended, running_attempt(row)] if has_begun else ended
 
     def states(self, ids: Collection[str]) -> dict[str, str]:
         # SQLite ends a text of JSON at a NUL: "a\0" would be found as "a".
@@ -351,7 +356,7 @@ class SQLiteStore:
         """Cancel jobs, by id, of which each is in a state in which that can be."""
         connection.execute(self._sql["cancel_running"], {"ids": as_json(list(states)), "now": now})
         following = self._following(connection, now)
-        self._cancel_waiting(connection, following, list(states), now, "cancelled while it waited")
+        self._cancel_waiting(connection, following, list(states), now, CANCELLED_WAITING)
         running = [job_id for job_id, state in states.items() if state == PROCESSING]
         return Stopped(running, following.to_wake, list(states))
 
@@ -418,6 +423,22 @@ class SQLiteStore:
             begun = _read(now)
             return self._claim(connection, worker, begun, begun)
 
+    def _claims(self, connection: sqlite3.Connection, worker: str, now: int, busy_since: int, most: int) -> list[Claim]:
+        """The first ready job, and up to so many in all that come after it, claimed ahead."""
+        first = self._claim(connection, worker, now, busy_since)
+        if first is None:
+            return []
+        claims = [first]
+        if most > 1:
+            moment = {"worker": worker, "now": now}
+            values = moment | {"most": most - 1, "reserve": RESERVE}
+            for row in _execute(connection, "ready_ahead", values).fetchall():
+                if not row["may_be_ahead"]:
+                    break  # those after it must not overtake it
+                claims.append(claim_from(row))
+                _execute(connection, "claim", moment | claims[-1]._asdict())
+        return claims
+
     def _claim(self, connection: sqlite3.Connection, worker: str, now: int, busy_since: int) -> Claim | None:
         moment = {"worker": worker, "now": now}
         row = _execute(connection, "first_ready", moment).fetchone()
@@ -449,7 +470,11 @@ class SQLiteStore:
 
     def claims(self, workers: Collection[str] | None = None) -> list[Claim]:
         names = None if workers is None else as_json(list(workers))
-        return [claim_from(row) for row in self._read("claimed_by", {"workers": names})]
+        found = [claim_from(row) for row in self._read("claimed_by", {"workers": names})]
+        return sorted(found, key=lambda claim: claim.started_at or 0)
+
+    def is_any_ahead(self, groups: Collection[str]) -> bool:
+        return bool(self._value("is_any_ahead", {"groups": as_json(list(groups)) if groups else None}))
 
     def is_cancel_requested(self, claim: Claim) -> bool:
         return any(row[0] for row in self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}))
@@ -460,22 +485,63 @@ class SQLiteStore:
     def finish(
         self, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: Moment, next_for: str | None = None
     ) -> Finished:
-        with self._connections.transaction() as connection:
-            moment = _read(now)
-            made = self._finish(connection, claim, outcome, verdict, ended_at, moment)
-            following = None
-            if next_for is not None:
-                following = self._claim(connection, next_for, moment, claim.started_at)
-            if made is None:
-                return Finished(False, following, 0)
-            # One of those that may run now is for this worker, if it goes on.
-            ready, later = made
-            return Finished(True, following, max(ready - (following is not None), later))
+        from queuectl.retry import Ending  # commands that record none start faster without
 
-    def _finish(
-        self, connection: sqlite3.Connection, claim: Claim, outcome: Outcome, verdict: Verdict, ended_at: int, now: int
-    ) -> tuple[int, int] | None:
+        recorded, following, ready = self.settle([Ending(claim, outcome, verdict, ended_at)], now, next_for=next_for)
+        return Finished(recorded[0], following[0] if following else None, ready)
+
+    def settle(
+        self,
+        endings: Sequence[Ending],
+        now: Moment,
+        *,
+        begun: Claim | None = None,
+        unbegun: Sequence[Claim] = (),
+        next_for: str | None = None,
+        most: int = 1,
+        patiently: bool = True,
+    ) -> Settled:
+        begin = self._connections.transaction if patiently else self._connections.prompt_transaction
+        with begin() as connection:
+            moment = _read(now)
+            recorded, ready, later = [], 0, 0
+            for ending in endings:
+                made = self._finish(connection, ending, moment)
+                recorded.append(made is not None)
+                if made is not None:
+                    ready, later = ready + made[0], max(later, made[1])
+            for claim in unbegun:
+                ready += self._give_back(connection, claim, moment)
+            if begun is not None:
+                _execute(connection, "begin", begun._asdict())
+            following: list[Claim] = []
+            if next_for is not None:
+                busy_since = (endings[0].claim.started_at if endings else None) or moment
+                following = self._claims(connection, next_for, moment, busy_since, most)
+        # Some of those that may run now are for this worker, if it goes on.
+        return Settled(recorded, following, max(ready - len(following), later))
+
+    def _give_back(self, connection: sqlite3.Connection, claim: Claim, now: int) -> int:
+        """Have a job that was claimed ahead, and has not begun, wait as before; how many workers to wake for it."""
+        values = {"seq": claim.seq, "number": claim.number, "worker": claim.worker, "now": now}
+        row = _execute(connection, "unbegun", values).fetchone()
+        if row is None:
+            return 0
+        _execute(connection, "give_back", values)
+        following = self._following(connection, now)
+        if row["cancel_requested"]:
+            self._cancel_waiting(connection, following, [claim.id], now, CANCELLED_WAITING)
+        else:
+            following.ready = 1
+            # Meanwhile it may have become one that needs a place, or others.
+            following.settle_all([row])
+            if row["needs_others"]:
+                following.wait_for_needs([claim.seq])
+        return following.to_wake
+
+    def _finish(self, connection: sqlite3.Connection, ending: Ending, now: int) -> tuple[int, int] | None:
         """How many jobs may run now that could not before, and 1 when some will later; None when the claim was lost."""
+        claim, outcome, verdict, ended_at = ending
         fence = {"seq": claim.seq, "number": claim.number}
         row = _execute(connection, "running", fence).fetchone()
         if row is None:
@@ -492,7 +558,7 @@ class SQLiteStore:
             "outcome": kind,
             "leftover": as_json(outcome.leftover) if outcome.leftover else None,
             "started_at": claim.started_at,
-            "ended_at": max(ended_at, claim.started_at),
+            "ended_at": max(ended_at, claim.started_at or ended_at),
         }
         _execute(connection, "add_attempt", values)
         is_over = verdict.state != PENDING

@@ -40,11 +40,11 @@ class Turns:
         self._descriptor: int | None = None
         self._fcntl: Any
 
-    def take(self) -> bool:
-        """Wait for a turn, not for long; whether it was had, and must be given back."""
+    def take(self, *, patiently: bool = True) -> bool:
+        """Wait for a turn, not for long; whether it was had, and must be given back. Not ``patiently``: look once."""
         if self._descriptor is None and not self._open():
             return False
-        return self._is_had() or self._is_had_soon() or self._is_had_in_time()
+        return self._is_had() or (patiently and (self._is_had_soon() or self._is_had_in_time()))
 
     def _is_had_soon(self) -> bool:
         """Look again and again, and let others have the processor in between.

@@ -9,13 +9,14 @@ from random import Random
 from typing import Any
 
 from ground import Ground
-from jobs import Drawer
+from jobs import BY_NAME, Drawer
 from ledger import ACCEPTED, REFUSED, UNKNOWN, Batch, Deed
 
 from queuectl import QueueError
 
 _CROWD = 80
 """Unended jobs above which producers wait: what a round leaves must end in a reasonable time."""
+_HERD = 180
 _FAMILIAR_ERRORS = {2, 3, 4, 5}
 _KEYS = ("one", "two", "three")
 
@@ -35,6 +36,7 @@ class Producer(threading.Thread):
             (self._by_job_file, 3),
             (self._once, 2),
             (self._a_bad_batch, 1),
+            (self._a_herd, 1),
         )
         verbs, weights = zip(*ways, strict=True)
         try:
@@ -108,6 +110,11 @@ class Producer(threading.Thread):
         else:
             if there.env["CHAOS_BATCH"] == label:
                 self._note(label, [job], ACCEPTED, [there.id])
+
+    def _a_herd(self, label: str) -> None:
+        """Short jobs of which more wait than workers have hands for: these claim several at once."""
+        jobs = [self._drawer.fields(BY_NAME["quick"], self._random, label) for _ in range(_HERD)]
+        self._enqueue(label, jobs, ["--job-file", "-"], json.dumps(jobs))
 
     def _a_bad_batch(self, label: str) -> None:
         """One that is wrong in its middle: none of it may be accepted."""

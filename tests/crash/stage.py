@@ -54,6 +54,16 @@ class Stage:
         )
         return "\n".join(lines)
 
+    def add_brief_jobs(self, count: int, **others: str) -> None:
+        """Add short jobs that tell what they do, more than workers have hands for; ``others`` are what some do besides."""
+        told = f'echo "$QUEUECTL_JOB_ID $QUEUECTL_ATTEMPT %s" >> {self.evidence}'
+        begin, end = f'echo "output $QUEUECTL_ATTEMPT"; {told % "begins"}', told % "ends"
+        ids = [f"brief{number}" for number in range(count)]
+        commands = [f"{begin}; {others.get(job_id, ':')}; {end}" for job_id in ids]
+        self.farm.queue.add_many(
+            [{"id": each, "command": command} for each, command in zip(ids, commands, strict=True)]
+        )
+
     def launch(self, *arguments: str, point: Point | None = None, where: str = "launched", **options: int) -> Command:
         """Start ``worker-run``, or what ``arguments`` say, which dies at a point once the bait is there."""
         trap = None

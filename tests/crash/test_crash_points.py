@@ -23,9 +23,9 @@ WORKER: dict[str, tuple[Point, Sequence[str], Sequence[str]]] = {
     "before its end is noted": (Point("queuectl.slot", "ended", "call"), CRASHED, SUCCEEDED),
     "end noted": (Point("queuectl.slot", "ended"), SUCCEEDED, SUCCEEDED),
     "log closed": (Point("queuectl.runner", "run"), SUCCEEDED, SUCCEEDED),
-    "before its outcome is stored": (Point("queuectl.worker", "_finish", "call"), SUCCEEDED, SUCCEEDED),
+    "before its outcome is stored": (Point("queuectl.worker", "_settle_now", "call"), SUCCEEDED, SUCCEEDED),
     "in the transaction of its outcome": (Point("queuectl.store.sqlite", "_finish"), SUCCEEDED, SUCCEEDED),
-    "outcome stored, the next one claimed": (Point("queuectl.store.sqlite", "finish"), SUCCEEDED, CRASHED),
+    "outcome stored, the next one claimed": (Point("queuectl.store.sqlite", "settle"), SUCCEEDED, CRASHED),
     "after its last word": (Point("queuectl.link", "close"), SUCCEEDED, SUCCEEDED),
 }
 """With how the attempts of two jobs, run one after the other, are to end."""

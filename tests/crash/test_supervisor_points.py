@@ -148,7 +148,7 @@ def test_while_a_worker_is_replaced(stage: Stage, name: str) -> None:
     stage.add_job(
         "killer",
         f"test $QUEUECTL_ATTEMPT -gt 1 || {{ until grep -qs '^sleeper 1 begins' {stage.evidence}; "
-        f"do sleep 0.01; done; touch {stage.bait}; {threads}; kill -9 $threads $PPID 2>/dev/null; exec sleep {stage.farm.token}; }}",
+        f"do sleep 0.01; done; touch {stage.bait}; {threads}; kill -9 $PPID $threads 2>/dev/null; exec sleep {stage.farm.token}; }}",
     )
     point, _ = REPLACEMENT[name]
     assert stage.launch("worker-run", "--count", "2", point=point).wait().returncode == KILLED
@@ -262,9 +262,9 @@ def test_a_stop_is_over_when_the_supervisor_is_gone(stage: Stage) -> None:
 ALL = {
     "spawned": Point("queuectl.proctree", "spawn"),
     "PID recorded": Point("queuectl.slot", "started"),
-    "before its outcome is stored": Point("queuectl.worker", "_finish", "call"),
+    "before its outcome is stored": Point("queuectl.worker", "_settle_now", "call"),
     "in the transaction of its outcome": Point("queuectl.store.sqlite", "_finish"),
-    "outcome stored": Point("queuectl.store.sqlite", "finish"),
+    "outcome stored": Point("queuectl.store.sqlite", "settle"),
 }
 
 

@@ -174,7 +174,7 @@ def test_what_a_reboot_left_names_no_stranger(farm: Farm, stranger: subprocess.P
     place = Path(farm.home.slot("worker-1"))
     # The job may have begun before its worker has noted its PID; and to kill 0 is to kill ourselves.
     note = eventually(
-        lambda: noted if (noted := slot.read(str(place))) is not None and noted.pid else None,
+        lambda: next((noted for noted in slot.read(str(place)) if noted.pid), None),
         "the job's process is noted",
     )
     os.kill(supervisor, signal.SIGSTOP)

@@ -31,7 +31,7 @@ def test_an_order_that_comes_too_late_harms_nobody(tmp_path: Path) -> None:
         # For the attempt before, which has ended, or never was: once idle, once as the next begins.
         keeper.send((7, number - 1, CANCEL.outcome, CANCEL.gently))
         log = str(tmp_path / "log")
-        keeper.send(tuple(Assignment("j", 7, number, "sleep 0.2; exit 5", "/", {}, 0, 1, log, 0)))
+        keeper.send(tuple(Assignment("j", 7, number, 0, "sleep 0.2; exit 5", "/", {}, 0, 1, log, 0)))
         keeper.send((7, number - 1, CANCEL.outcome, CANCEL.gently))
         outcome = Outcome(*keeper.recv())
         assert (outcome.kind, outcome.exit_code) == ("failed", 5)

@@ -86,7 +86,7 @@ def note_outcomes(farm: Farm) -> None:
         assert claim is not None
         Path(farm.home.log(claim.id)).touch(0o600)
         note = slot.Slot(farm.home.slot(claim.worker))
-        note.opened(claim.seq, claim.number, 0)
+        note.opened(claim.seq, claim.number, 0, SYSTEM_CLOCK.now())
         note.ended(Outcome(FAILED, code, reason=f"exit code {code}", log_offset=0, log_bytes=0), SYSTEM_CLOCK.now())
     store.close()
 

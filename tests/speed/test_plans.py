@@ -23,6 +23,11 @@ BY_NUMBER = ["PRIMARY KEY"]
 INDEXES = {
     "first_ready": ["jobs_ready", *LANES, SLOTS, *BY_NUMBER],
     "claim": BY_NUMBER,
+    "ready_ahead": ["jobs_ready"],
+    "is_any_ahead": ["jobs_by_state"],
+    "begin": BY_NUMBER,
+    "unbegun": BY_NUMBER,
+    "give_back": BY_NUMBER,
     "is_work_ready": ["jobs_ready", *LANES, SLOTS],
     "restart_back_offs": ["jobs_in_back_off"],
     "promote": [*LANES, *BY_NUMBER],

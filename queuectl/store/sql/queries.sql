@@ -98,6 +98,39 @@ SET state = 'processing', lane = NULL, next_run_at = NULL, worker = :worker,
     attempts = :attempts, starts = :number, started_at = :started_at, updated_at = :now
 WHERE seq = :seq;
 
+-- name: ready_ahead
+-- The ready jobs that come first, to be claimed ahead, as they will be then: without the time of a start. None where no
+-- more than some are left for others. What may not be claimed ahead has been started before, or needs a place in its group.
+SELECT seq, id, starts + 1 AS starts, attempts + 1 AS attempts, max_retries, command, cwd, env, timeout, retry_policy,
+       :worker AS worker, NULL AS started_at, starts = 0 AND NOT placed AS may_be_ahead
+FROM jobs
+WHERE lane = 0 AND (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE lane = 0 LIMIT :most + :reserve)) = :most + :reserve
+ORDER BY priority DESC, due, seq LIMIT :most;
+
+-- name: is_any_ahead
+-- Whether a job of some groups (a JSON array), or of any, was claimed ahead and has not begun.
+SELECT EXISTS (SELECT 1 FROM jobs
+               WHERE state = 'processing' AND started_at IS NULL
+                 AND (:groups IS NULL OR group_name IN (SELECT value FROM json_each(:groups))));
+
+-- name: begin
+-- A job that was claimed ahead has begun.
+UPDATE jobs SET started_at = :started_at, updated_at = :started_at
+WHERE seq = :seq AND state = 'processing' AND starts = :number AND worker = :worker AND started_at IS NULL;
+
+-- name: unbegun
+-- What must be known of a job that was claimed ahead, to give it back; no row where that is not so any more. The number of
+-- a claim that is given back is that of the next one, so that the number alone is no fence here.
+SELECT cancel_requested, group_name, EXISTS (SELECT 1 FROM dependencies WHERE job_seq = jobs.seq) AS needs_others
+FROM jobs
+WHERE seq = :seq AND state = 'processing' AND starts = :number AND worker = :worker AND started_at IS NULL;
+
+-- name: give_back
+UPDATE jobs
+SET state = 'pending', lane = iif(group_name IN (SELECT name FROM restricted), 4, 0), placed = 0, worker = NULL,
+    attempts = attempts - 1, starts = starts - 1, cancel_requested = 0, updated_at = :now
+WHERE seq = :seq;
+
 -- name: claimed_by
 -- The claims of some workers (a JSON array of names), or of all.
 SELECT * FROM jobs

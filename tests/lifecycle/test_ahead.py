@@ -1,0 +1,99 @@
+"""Workers claim short jobs several at once: nobody else may notice."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import json
+import sqlite3
+from pathlib import Path
+
+import pytest
+from farm import PATIENCE, Farm, assert_books_balance, eventually
+
+from queuectl.hand import LONGEST
+
+JOBS = 130
+"""So many that some are left for others when one worker claims several."""
+LONG = "20"
+"""The id of a job that takes long, after short ones."""
+
+
+def add_short_ones(farm: Farm, count: int = JOBS) -> None:
+    """Short jobs, whose ids are their numbers; one of them waits until it may end."""
+    gate = Path(farm.directory, "gate")
+    long = f"touch {gate}.reached; until test -e {gate}; do sleep 0.01; done"
+    farm.queue.add_many([{"command": long if str(number) == LONG else "true"} for number in range(1, count + 1)])
+
+
+def test_what_takes_long_keeps_nothing_from_others(farm: Farm, mode: str) -> None:
+    add_short_ones(farm)
+    farm.start(1, mode)
+    eventually(Path(farm.directory, "gate.reached").exists)
+    # It has begun, so at the latest after a tenth of a second all is as if it had been claimed alone.
+    eventually(lambda: farm.queue.counts()["completed"] == int(LONG) - 1, "what ended is stored")
+    eventually(lambda: farm.queue.counts()["processing"] == 1, "what has not begun is given back")
+    (running,) = farm.queue.jobs("processing")
+    assert running.id == LONG
+    assert running.started_at is not None
+    assert [attempt.outcome for attempt in farm.queue.attempts(LONG)] == [None]
+    assert not any(farm.queue.attempts(job.id) or job.attempts for job in farm.queue.jobs("pending"))
+    status = json.loads(farm.run("worker-status", "--json").stdout)
+    assert [worker["job"] for worker in status["workers"]] == [LONG]
+    farm.queue.cancel(LONG)
+    assert farm.queue.wait(timeout=PATIENCE) is False
+    assert farm.queue.counts() == {"pending": 0, "processing": 0, "completed": JOBS - 1, "dead": 0, "cancelled": 1}
+    assert_books_balance(farm.queue)
+
+
+def test_others_take_what_is_given_back(farm: Farm, mode: str) -> None:
+    add_short_ones(farm)
+    farm.start(2, mode)
+    eventually(lambda: farm.queue.counts()["completed"] == JOBS - 1, "only one waits")
+    Path(farm.directory, "gate").touch()
+    assert farm.queue.wait(timeout=PATIENCE)
+    assert all(len(farm.queue.attempts(job.id)) == job.attempts == 1 for job in farm.queue.jobs())
+
+
+@pytest.mark.parametrize("count", [1, 3])
+def test_a_stop_leaves_what_has_not_begun_as_it_was(farm: Farm, mode: str, count: int) -> None:
+    farm.queue.add_many([{"command": "true"}] * 600)
+    farm.start(count, mode)
+    eventually(lambda: farm.queue.counts()["completed"] > 40)
+    farm.stop()
+    jobs = farm.queue.jobs()
+    assert {job.state for job in jobs} == {"completed", "pending"}, "it was stopped in the midst"
+    for job in jobs:
+        assert len(farm.queue.attempts(job.id)) == job.attempts == (job.state == "completed")
+    assert_books_balance(farm.queue)
+
+
+def test_times_are_those_of_each_job(farm: Farm, mode: str) -> None:
+    """Attempts of one worker do not overlap, and take as long as they take."""
+    farm.queue.add_many([{"command": "sleep 0.002"}] * JOBS)
+    assert farm.run("worker-run", "--count", "1", "--mode", mode, "--drain").returncode == 0
+    attempts = [attempt for job in farm.queue.jobs() for attempt in farm.queue.attempts(job.id)]
+    assert len(attempts) == JOBS
+    assert all(attempt.ended_at is not None for attempt in attempts)
+    spans = sorted((attempt.started_at, attempt.ended_at or "") for attempt in attempts)
+    assert all(start < end for start, end in spans)
+    assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
+
+
+def test_a_long_job_is_timed_out_in_time(farm: Farm, mode: str) -> None:
+    """Though its worker has other things to settle while it runs, and nobody can write."""
+    farm.run("config", "set", "kill_grace", "0")
+    gate = Path(farm.directory, "gate")
+    commands = ["true"] * JOBS
+    commands[19] = f"touch {gate}; sleep {farm.token}"
+    farm.queue.add_many([{"command": each, "timeout": 10 * LONGEST, "max_retries": 0} for each in commands])
+    farm.start(1, mode)
+    eventually(gate.exists)
+    with contextlib.closing(sqlite3.connect(farm.home.database, isolation_level=None, timeout=PATIENCE)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        eventually(lambda: not farm.survivors(), "it is ended though the database is locked")
+        other.execute("ROLLBACK")
+    farm.queue.wait(timeout=PATIENCE)
+    assert farm.queue.get("20").outcome == "timed_out"
+    assert farm.queue.counts()["completed"] == JOBS - 1
+    assert_books_balance(farm.queue)

@@ -1,0 +1,159 @@
+"""The loop of a worker, with jobs that are over at once: how often it goes to the database, and what stops it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from unit.support import HandClock
+
+from queuectl import Queue, recall
+from queuectl.home import Home
+from queuectl.link import WorkerLink
+from queuectl.model import SUCCEEDED, Outcome
+from queuectl.runner import Assignment, Orders
+from queuectl.settings import Live
+from queuectl.slot import PLACES
+from queuectl.store.sqlite import RESERVE, SQLiteStore, open_store
+from queuectl.worker import Worker
+
+JOBS = 200
+
+
+class StandingClock(HandClock):
+    def monotonic(self) -> float:
+        return self.time / 1_000_000
+
+
+class Bench:
+    """A worker whose jobs do nothing but what ``during`` says of them, by their ids."""
+
+    is_ready = True
+    signs: tuple[int, ...] = ()
+
+    def __init__(self, home: Home) -> None:
+        self.clock = StandingClock()
+        self.store = open_store(home, 5)
+        self.home = home
+        self.during: dict[str, Callable[[Orders], object]] = {}
+        self.ran: list[str] = []
+        self.settled: list[tuple[int, int]] = []
+        """How many ends each transaction recorded, and how many jobs it gave back."""
+        ours, self._theirs = socket.socketpair()
+        self.link = WorkerLink(ours)
+        self.worker = Worker(
+            "w",
+            home,
+            self,
+            self,
+            self.link,
+            Live(home.settings, print),
+            drain=True,
+            clock=self.clock,  # type: ignore[arg-type]
+        )
+
+    def __getattr__(self, verb: str) -> Any:
+        return getattr(self.store, verb)
+
+    def settle(self, endings: Any, *arguments: Any, unbegun: Any = (), **options: Any) -> Any:
+        self.settled.append((len(endings), len(unbegun)))
+        return SQLiteStore.settle(self.store, endings, *arguments, unbegun=unbegun, **options)
+
+    def run(self, task: Assignment, orders: Orders) -> Outcome:
+        self.ran.append(task.job_id)
+        self.during.get(task.job_id, lambda orders: None)(orders)
+        return Outcome(SUCCEEDED, 0)
+
+    def close(self) -> None:
+        self.store.close()
+        self.link.close(b"")
+        self._theirs.close()
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    queue = Queue.init(tmp_path / "queuectl.db")
+    queue.add_many([{"command": "true"}] * JOBS)
+    queue.close()
+    made = Bench(queue.home)
+    yield made
+    made.close()
+
+
+def states(bench: Bench) -> dict[str, int]:
+    return {state: number for state, number in bench.store.counts().items() if number}
+
+
+def test_short_jobs_are_claimed_and_recorded_several_at_once(bench: Bench) -> None:
+    assert bench.worker.run()
+    assert bench.ran == [str(number) for number in range(1, JOBS + 1)], "in their order"
+    assert states(bench) == {"completed": JOBS}
+    ends = [number for number, _ in bench.settled]
+    # Some until they are known to be short, and one after the other when no more are left than others have hands for.
+    assert ends[:8] == [1] * 8
+    assert ends[8:].count(PLACES) == (JOBS - RESERVE - 8) // PLACES
+    assert set(ends) == {1, PLACES}
+    assert all(given_back == 0 for _, given_back in bench.settled)
+
+
+def test_long_jobs_are_claimed_one_by_one(bench: Bench) -> None:
+    for number in range(1, JOBS + 1):
+        bench.during[str(number)] = lambda _: bench.clock.forward(1)
+    assert bench.worker.run()
+    assert set(bench.settled) == {(1, 0)}
+
+
+def test_a_stop_gives_back_what_has_not_begun(bench: Bench) -> None:
+    def stop(_: Orders) -> None:
+        bench.link.stopping = True
+
+    bench.during["30"] = stop
+    assert not bench.worker.run()
+    assert bench.ran[-1] == "30"
+    assert states(bench) == {"completed": 30, "pending": JOBS - 30}
+    assert bench.settled[-1][1] > 0
+    assert bench.store.faults() == []
+
+
+def test_a_recall_gives_back_what_has_not_begun(bench: Bench) -> None:
+    def pause(_: Orders) -> None:
+        bench.store.pause([], bench.clock.now())
+        recall._tell(bench.home.recall)
+
+    bench.during["30"] = pause
+    assert bench.worker.run(), "of a paused queue nothing is left to be done"
+    assert bench.ran[-1] == "30"
+    assert states(bench) == {"completed": 30, "pending": JOBS - 30}
+
+
+def test_a_cancel_that_may_be_meant_for_what_has_not_begun_is_looked_into(bench: Bench) -> None:
+    def cancel(orders: Orders) -> None:
+        bench.store.cancel(["31"], bench.clock.now())
+        bench.link.may_be_cancelled = True
+        assert orders.wait(0) is None, "it is not this one that was cancelled"
+
+    bench.during["30"] = cancel
+    assert bench.worker.run()
+    assert "31" not in bench.ran
+    assert states(bench) == {"completed": JOBS - 1, "cancelled": 1}
+    assert bench.store.attempts("31") == []
+
+
+def test_what_takes_long_is_noted_and_the_rest_given_back_while_it_runs(bench: Bench) -> None:
+    def take_long(orders: Orders) -> None:
+        before = states(bench)
+        assert before["processing"] > 1
+        assert bench.store.get("31").started_at is None
+        bench.clock.forward(1)
+        orders.wait(0)
+        assert states(bench) == {"completed": 30, "processing": 1, "pending": JOBS - 31}
+        assert bench.store.get("31").started_at is not None
+        orders.wait(0)
+
+    bench.during["31"] = take_long
+    assert bench.worker.run()
+    assert states(bench) == {"completed": JOBS}
+    assert bench.store.faults() == []
