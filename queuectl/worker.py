@@ -24,8 +24,8 @@ logger = logging.getLogger(__name__)
 
 _STORE_PAUSE = 0.5
 """Seconds before a database that could not be used is tried again."""
-_PAUSE_WHILE_BUSY = 0.05
-"""The same, while a job runs."""
+_GLANCE = 0.05
+"""Seconds before a worker whose job runs looks again whether nobody else writes."""
 _LONGEST_SLEEP = 10.0
 _STEP = 1.0
 """Seconds by which the wall clock must fall behind the monotonic one to count as set back; drift is far less."""
@@ -219,13 +219,16 @@ class Worker:
         hand.put_back()
         try:
             settled = self._store.settle(
-                hand.endings, self._clock.now(), begun=hand.begun, unbegun=hand.unbegun, patiently=False
+                hand.endings, self._clock.now, begun=hand.begun, unbegun=hand.unbegun, patiently=False
             )
-        except StoreError as error:
-            if not self._failing and not isinstance(error, StoreBusy):
-                logger.warning("%s: %s; waiting for it", self.name, error)
-            hand.until = self._clock.monotonic() + _PAUSE_WHILE_BUSY
+        except StoreBusy:
+            hand.until = self._clock.monotonic() + _GLANCE
             return
+        except StoreError as error:
+            self._note_failure("record", error)
+            hand.until = self._clock.monotonic() + _STORE_PAUSE
+            return
+        self._note_success("record")
         self._tell(settled, is_busy=True)
 
     def _tell(self, settled: Settled, *, is_busy: bool) -> None:
@@ -275,16 +278,22 @@ class Worker:
         try:
             result = verb()
         except StoreError as error:
-            if not self._failing:
-                logger.error("%s: %s; waiting for it", self.name, error)
-            self._failing.add(what)
+            self._note_failure(what, error)
             self._link.listen(_STORE_PAUSE)
             return None
+        self._note_success(what)
+        return result
+
+    def _note_failure(self, what: str, error: StoreError) -> None:
+        if not self._failing:
+            logger.error("%s: %s; waiting for it", self.name, error)
+        self._failing.add(what)
+
+    def _note_success(self, what: str) -> None:
         if what in self._failing:
             self._failing.remove(what)
             if not self._failing:
                 logger.info("%s: the database can be used again", self.name)
-        return result
 
 
 class _OrdersFor:
