@@ -16,7 +16,7 @@ from queuectl.slot import PLACES
 
 LONGEST = 0.1
 """Seconds after a claim in which the last of what was claimed with it begins, and what ended is stored."""
-_SHORT = LONGEST / PLACES
+SHORT = LONGEST / PLACES
 """Seconds that a job takes at most to count as short."""
 _IN_A_ROW = 8
 """Short jobs after which the next are taken to be short, too."""
@@ -77,4 +77,4 @@ class Hand:
         """Hold the ending of the claim that ran for some seconds."""
         self.endings.append(ending)
         self.begun = None
-        self._short_ones = self._short_ones + 1 if took <= _SHORT else 0
+        self._short_ones = self._short_ones + 1 if took <= SHORT else 0

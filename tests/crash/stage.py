@@ -64,7 +64,7 @@ class Stage:
             [{"id": each, "command": command} for each, command in zip(ids, commands, strict=True)]
         )
 
-    def launch(self, *arguments: str, point: Point | None = None, where: str = "launched", **options: int) -> Command:
+    def launch(self, *arguments: str, point: Point | None = None, where: str = "launched", **options: Any) -> Command:
         """Start ``worker-run``, or what ``arguments`` say, which dies at a point once the bait is there."""
         trap = None
         if point is not None:

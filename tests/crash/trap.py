@@ -5,12 +5,15 @@ A profiler's hook does it, so that the program has no places made for tests, and
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
 import threading
 from dataclasses import dataclass
 from types import FrameType
+
+from queuectl import hand
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,13 @@ class Trap:
     bait: str
     with_supervisor: bool = False
     signal: int = signal.SIGKILL
+    ahead_for: float | None = None
+    """Seconds for which workers hold what they claimed ahead, which they do, however slow the machine is."""
 
     def set(self) -> None:
         """Have this process, and those that it forks, fall into the trap."""
+        if self.ahead_for is not None:
+            hand.LONGEST, hand.SHORT = self.ahead_for, math.inf
         launched = os.getpid()
 
         def look(frame: FrameType, seen: str, argument: object) -> None:
