@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import cached_property
+from itertools import chain
 from typing import Any, NamedTuple, NoReturn, Protocol, cast
 
 from queuectl.errors import InvalidInput
@@ -15,6 +18,10 @@ from queuectl.model import MAX_COMMAND_BYTES
 
 STDIN = "-"
 _CHUNK = 1 << 20
+_AT_ONCE = 100
+"""Lines that are taken together when they are alike. Where one is not, so many are read one by one."""
+_PLAIN = r'[^"\\\x00-\x1f]*'
+"""Text that JSON has between quotes as it is."""
 _LONGEST_NUMBER = 400
 """Digits; the interpreter refuses more than a few thousand, and no key takes even twenty."""
 
@@ -26,15 +33,16 @@ class _Bytes(Protocol):
 
 
 class Entry(NamedTuple):
-    """One job of a file, not yet checked, and where it stands: ``line 7``, or ``job 3``."""
+    """One job of a file, not yet checked, and where it stands: ``line 7``, or ``job 3``.
+
+    With ``commands`` there is a job for each of them, on that line and those after it: with this command, and for the rest
+    with the fields, which are those of an entry that came before.
+    """
 
     fields: Any
     unit: str
     number: int
-
-    @property
-    def place(self) -> str:
-        return f"{self.unit} {self.number}"
+    commands: Sequence[str] | None = None
 
 
 def read_jobs(path: str) -> Iterator[Entry]:
@@ -45,25 +53,77 @@ def read_jobs(path: str) -> Iterator[Entry]:
     """
     shown = shown_path(path)
     with _opened(path) as file:
-        lines = _lines(file, shown)
-        first = next(((number, line) for number, line in lines if line.strip()), None)
-        if first is None:
+        more = _lines(file, shown)
+        number, lines = next(more, (1, []))
+        if not lines:
             raise InvalidInput(f"{shown}: holds no job")
-        number, line = first
+        line = lines[0]
         if line.lstrip().startswith("["):
-            text = "\n".join((line, *(rest for _, rest in lines)))
+            text = "\n".join(chain(lines, *(rest for _, rest in more)))
             entries = _parse(text, shown, number)
             if not entries:
                 raise InvalidInput(f"{shown}: holds no job")
             yield from (Entry(fields, "job", place) for place, fields in enumerate(entries, 1))
         elif _goes_on(line):
-            text = "\n".join((line, *(rest for _, rest in lines)))
+            text = "\n".join(chain(lines, *(rest for _, rest in more)))
             yield Entry(_parse(text, shown, number), "line", number)
         else:
-            yield Entry(_parse(line, shown, number), "line", number)
-            for number, line in lines:
-                if line and not line.isspace():
-                    yield Entry(_parse(line, shown, number), "line", number)
+            yield from _on_lines(chain([(number, lines)], more), shown)
+
+
+def _on_lines(pieces: Iterable[tuple[int, list[str]]], shown: str) -> Iterator[Entry]:
+    """Jobs that have a line each."""
+    like: _Like | None = None
+    for number, lines in pieces:
+        if like is not None and (commands := like.commands(lines)) is not None:
+            yield Entry(like.fields, "line", number, commands)
+            continue
+        for place, line in enumerate(lines, number):
+            if line and not line.isspace():
+                fields = _parse(line, shown, place)
+                yield Entry(fields, "line", place)
+                like = _Like(line, fields)
+
+
+class _Like:
+    """What a line has in common with those that differ from it in nothing but their command.
+
+    To decode a line takes by far longer than to see that it is such a one.
+    """
+
+    def __init__(self, line: str, fields: Any) -> None:
+        self.fields = fields
+        self._line = line
+
+    def commands(self, lines: Sequence[str]) -> list[str] | None:
+        """The commands on some lines, at least one; None unless all are such lines."""
+        around = self._around
+        if around is None:
+            return None
+        head, tail = around
+        text = "\n".join(lines)
+        if len(text) < len(head) + len(tail) or not (text.startswith(head) and text.endswith(tail)):
+            return None
+        # No command in which a line ends is plain: so there is one for each line.
+        commands = text[len(head) : len(text) - len(tail)].split(f"{tail}\n{head}")
+        return commands if re.fullmatch(_PLAIN, "".join(commands)) else None
+
+    @cached_property
+    def _around(self) -> tuple[str, str] | None:
+        """The line up to its command, with the quote that begins it, and from the quote on that ends it.
+
+        None when another command, between the same quotes, is not all that is different then.
+        """
+        command = self.fields.get("command") if isinstance(self.fields, dict) else None
+        if not isinstance(command, str):
+            return None
+        head, quoted, tail = self._line.partition(f'"{command}"')
+        another = "?" * (len(command) + 1)  # there is nothing in JSON, but for strings, that a question mark is part of
+        try:
+            found = _DECODER.decode(f'{head}"{another}"{tail}')
+        except (InvalidInput, ValueError, RecursionError):
+            return None
+        return (f'{head}"', f'"{tail}') if quoted and found == {**self.fields, "command": another} else None
 
 
 def read_commands(path: str) -> Iterator[tuple[int, str]]:
@@ -215,22 +275,34 @@ def _read(file: _Bytes, size: int) -> bytes:
     return bytes(content)
 
 
-def _lines(file: _Bytes, shown: str) -> Iterator[tuple[int, str]]:
-    """The numbers and the texts of lines."""
+def _lines(file: _Bytes, shown: str) -> Iterator[tuple[int, list[str]]]:
+    """Lines as they come in, some at a time, from the first on that is not blank; with each the number of the first of them."""
+    pieces = _pieces(file, shown)
+    for number, lines in pieces:
+        blank = next((place for place, line in enumerate(lines) if line.strip()), None)
+        if blank is not None:
+            yield number + blank, lines[blank:]
+            break
+    yield from pieces
+
+
+def _pieces(file: _Bytes, shown: str) -> Iterator[tuple[int, list[str]]]:
     number = 1
     unfinished: list[bytes] = []
     while chunk := file.read1(_CHUNK):
         head, end, tail = chunk.rpartition(b"\n")
         if end:
             lines = _decoded(b"".join((*unfinished, head)), shown, number).split("\n")
-            yield from enumerate(lines, number)
+            for start in range(0, len(lines), _AT_ONCE):
+                yield number + start, lines[start : start + _AT_ONCE]
             number += len(lines)
             unfinished = []
+            del lines  # none is needed when the next come, which takes memory
         # An endless device would never come to a line's end.
         _refuse_zeros(tail, shown, number)
         unfinished.append(tail)
     if last := b"".join(unfinished):
-        yield number, _decoded(last, shown, number)
+        yield number, [_decoded(last, shown, number)]
 
 
 def _decoded(content: bytes, shown: str, line: int) -> str:

@@ -9,8 +9,10 @@ import math
 import os
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
+from itertools import chain, islice
 from typing import Any, Final, NamedTuple
 
 from queuectl.clock import MAX_DURATION, seconds, timestamp
@@ -89,6 +91,59 @@ class NewJob(NamedTuple):
     export: Mapping[str, str] = _NO_VARIABLES
 
 
+Columns = dict[str, tuple[Any, ...]]
+"""New jobs by their fields: of each field the values of all, or the one that all have. Of the command always all."""
+
+_PIECE: Final = 250
+"""Jobs that one statement adds. It is written, and prepared, anew for each number of them, up to this one."""
+
+
+class InPieces(Collection[NewJob]):
+    """New jobs that are at hand as columns, any number of them."""
+
+    @abstractmethod
+    def pieces(self) -> Iterator[Columns]:
+        """All of them, some hundred at a time."""
+
+
+def pieces(jobs: Iterable[NewJob]) -> Iterator[Columns]:
+    """New jobs as columns, some hundred at a time."""
+    if isinstance(jobs, InPieces):
+        yield from jobs.pieces()
+        return
+    source = iter(jobs)
+    while some := tuple(islice(source, _PIECE)):
+        yield columns_of(some)
+
+
+def columns_of(jobs: Sequence[NewJob]) -> Columns:
+    """Any number of new jobs, though at least one, as columns."""
+    columns = dict(zip(NewJob._fields, zip(*jobs, strict=True), strict=True))
+    if len(jobs) == 1:
+        return columns
+    return {name: column[:1] if name != "command" and _is_one(column) else column for name, column in columns.items()}
+
+
+def _is_one(column: Sequence[Any]) -> bool:
+    """Whether all values in a column are the same."""
+    first = column[0]
+    if column.count(first) < len(column):
+        return False
+    # Variables that are equal may yet have another order, and zero another sign.
+    return not isinstance(first, (Mapping, float)) or len(set(map(id, column))) == 1
+
+
+def jobs_in(columns: Columns) -> Iterator[NewJob]:
+    """The jobs that columns were made of."""
+    return map(NewJob._make, zip(*(whole(column, columns) for column in columns.values()), strict=True))
+
+
+def whole(column: tuple[Any, ...], columns: Columns) -> tuple[Any, ...]:
+    """One of some columns, with a value for each job."""
+    count = len(columns["command"])
+    return column if len(column) == count else column * count
+
+
 class Added(Collection[str]):
     """The ids of jobs that were added together, in their order. Takes no memory but that of the jobs.
 
@@ -117,8 +172,9 @@ class Added(Collection[str]):
         return len(self._jobs)
 
     def __iter__(self) -> Iterator[str]:
-        for place, job in enumerate(self._jobs):
-            yield self._others.get(place) or job.id or str(self._first + place)
+        given = chain.from_iterable(whole(piece["id"], piece) for piece in pieces(self._jobs))
+        for place, job_id in enumerate(given):
+            yield self._others.get(place) or job_id or str(self._first + place)
 
     def __contains__(self, job_id: object) -> bool:
         return any(each == job_id for each in self)
@@ -384,6 +440,17 @@ def new_job(fields: Mapping[str, Any]) -> NewJob:
         number(given["backoff_base"], "backoff_base") if "backoff_base" in given else None,
         export,
     )
+
+
+def alike(job: NewJob, commands: Iterable[object]) -> Iterator[NewJob]:
+    """Jobs that differ from one that was checked in their commands alone, which are checked as :func:`new_job` does."""
+    _, *rest = job
+    variables = {**job.export, **job.env}
+    for command in commands:
+        line = command_line(command)
+        if variables:
+            _check_size(line, variables)
+        yield NewJob._make((line, *rest))
 
 
 UNSETTABLE: Final = (

@@ -57,13 +57,16 @@ def _jobs_of(
     How many there are of each group is counted in ``groups``.
     """
     for entry in read_jobs(path):
+        place = entry.number
         try:
             job = model.new_job(_with_defaults(entry.fields, options) if options else entry.fields)
+            for each in (job,) if entry.commands is None else model.alike(job, entry.commands):
+                yield each
+                place += 1
         except InvalidInput as error:
-            raise InvalidInput(f"{shown_path(path)}, {entry.place}: {error}") from error
+            raise InvalidInput(f"{shown_path(path)}, {entry.unit} {place}: {error}") from error
         if job.group != model.DEFAULT_GROUP:
-            groups[job.group] += 1
-        yield job
+            groups[job.group] += place - entry.number
     begin_change()
 
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
-from itertools import chain, compress
-from operator import not_
+from itertools import chain, groupby
 from typing import TYPE_CHECKING, Any
 
 from queuectl import clock
@@ -28,6 +27,7 @@ from queuectl.model import (
     Added,
     Attempt,
     Claim,
+    Columns,
     Finished,
     Glance,
     GroupState,
@@ -40,7 +40,11 @@ from queuectl.model import (
     RetryPolicy,
     Settled,
     Stopped,
+    columns_of,
     is_job_id,
+    jobs_in,
+    pieces,
+    whole,
 )
 from queuectl.store import queries
 from queuectl.store.connection import Connections
@@ -78,8 +82,6 @@ RESERVE = 100
 _INCREMENTAL = 2
 """The mode of ``PRAGMA auto_vacuum`` in which a file becomes shorter when it is told to."""
 _MOST = (1 << 63) - 1
-_ROWS = 100
-"""Jobs that one statement adds. It is written, and prepared, anew for each number of them, up to this one."""
 
 
 class SQLiteStore:
@@ -128,7 +130,6 @@ class SQLiteStore:
         The ids of those that are there already, in whose place none was added; for how many of the former
         ones to wake a worker; and why (by id) some were cancelled at once.
         """
-        rows: list[tuple[object, ...]] = []
         needs: list[tuple[int, str, bool]] = []
         groups: set[str] = set()
         others: dict[int, str] = {}
@@ -136,34 +137,24 @@ class SQLiteStore:
         replacing: set[int] = set()
         doomed: dict[str, str] = {}
         freed = 0
-
-        def flush() -> None:
-            if rows:
-                columns = list(zip(*rows, strict=True))
-                is_null = tuple(column.count(None) == len(rows) for column in columns)
-                given = zip(*compress(columns, map(not_, is_null)), strict=True)
-                connection.execute(_add(is_null, len(rows)), (now, first, clock.LATEST, *chain.from_iterable(given)))
-                rows.clear()
-
-        for place, job in enumerate(jobs):
-            if job.unique is not None:
-                flush()
-                holder, ready, replaces = self._make_way(connection, job, now)
+        end = 0
+        for piece, rival in chain.from_iterable(self._by_keys(connection, each) for each in pieces(jobs)):
+            place, end = end, end + len(piece["command"])
+            if rival is not None:
+                holder, ready, replaces = self._make_way(connection, rival, now)
                 freed += ready
                 if replaces:
                     replacing.add(first + place)
                 if holder is not None:
                     others[place] = holder
-                    if job.id is not None:
-                        stand_ins[job.id] = holder
+                    if rival.id is not None:
+                        stand_ins[rival.id] = holder
                     continue
-            groups.add(job.group)
-            rows.append((place, *_row(job, max_retries)))
-            if job.after or job.after_any:
-                needs += _needs(first + place, job.after, job.after_any)
-            if len(rows) == _ROWS:
-                flush()
-        flush()
+            groups.update(piece["group"])
+            _add_rows(connection, _rows(piece, max_retries), first + place, now)
+            if piece["after"] != ((),) or piece["after_any"] != ((),):
+                for seq, job in enumerate(jobs_in(piece), first + place):
+                    needs += _needs(seq, job.after, job.after_any)
         restricted = [
             each for each in groups if connection.execute(self._sql["is_restricted"], {"group": each}).fetchone()
         ]
@@ -178,6 +169,20 @@ class SQLiteStore:
                     raise Conflict(f"{taker} would replace the one that waits, and never start: it {row['reason']}")
                 doomed[row["id"]] = row["reason"]
         return others, freed, doomed
+
+    def _by_keys(self, connection: sqlite3.Connection, piece: Columns) -> Iterator[tuple[Columns, NewJob | None]]:
+        """What to add together of a piece, in its order; with a job that is alone there because another may have its key."""
+
+        def is_held(key: str) -> bool:
+            return connection.execute(self._sql["holder_of_key"], (key,)).fetchone() is not None
+
+        keys = [key for key in whole(piece["unique"], piece) if key is not None]
+        if len(set(keys)) == len(keys) and not any(map(is_held, keys)):
+            yield piece, None
+            return
+        for has_key, some in groupby(jobs_in(piece), lambda job: job.unique is not None):
+            jobs = list(some)
+            yield from ((columns_of([job]), job) for job in jobs) if has_key else ((columns_of(jobs), None),)
 
     def _make_way(self, connection: sqlite3.Connection, job: NewJob, now: int) -> tuple[str | None, int, bool]:
         """See to the job that has a new one's key.
@@ -881,33 +886,55 @@ def _needs(seq: int, after: Iterable[str], after_any: Iterable[str]) -> list[tup
     return [*((seq, needed, False) for needed in after), *((seq, needed, True) for needed in after_any)]
 
 
-@lru_cache(maxsize=64)
-def _add(is_null: tuple[bool, ...], rows: int) -> str:
-    """The statement that adds so many jobs, some of whose columns are null in all: to hand a null over takes long."""
-    row = ", ".join("NULL" if each else "?" for each in is_null)
-    return queries.load()["add"].replace("ROWS", ", ".join([f"({row})"] * rows))
-
-
-def _row(job: NewJob, max_retries: int) -> tuple[object, ...]:
-    return (
-        job.id,
-        job.command,
-        job.cwd,
-        variables_text(job.env, job.export) if job.env or job.export else None,
-        job.timeout,
-        max_retries if job.max_retries is None else job.max_retries,
-        round(job.delay * clock.SECOND) if job.delay else None,
-        job.run_at,
-        job.priority,
-        job.group,
-        job.unique,
-        job.batch,
-        _retry_policy(job),
+def _add_rows(connection: sqlite3.Connection, rows: Columns, first: int, now: int) -> None:
+    """Add jobs by one statement. What they have in common is handed over once."""
+    varied = tuple(name for name, column in rows.items() if len(column) > 1 or name == "command")
+    common = tuple(name for name in rows if name not in varied)
+    values = zip(*(rows[name] for name in varied), strict=True)
+    connection.execute(
+        _add(common, varied, len(rows["command"])),
+        (now, first, clock.LATEST, *(rows[name][0] for name in common), *chain.from_iterable(values)),
     )
 
 
-def _retry_policy(job: NewJob) -> str | None:
-    policy = job.retry_on, job.no_retry_on, job.backoff_base
+@lru_cache(maxsize=64)
+def _add(common: tuple[str, ...], varied: tuple[str, ...], count: int) -> str:
+    """The statement that adds so many jobs, which have some columns in common."""
+    columns = [
+        *(f"?{number} AS {name}" for number, name in enumerate(common, 4)),
+        *(f"column{number} AS {name}" for number, name in enumerate(varied, 2)),
+    ]
+    marks = ", ?" * len(varied)
+    rows = (f"({place}{marks})" for place in range(count))
+    return queries.load()["add"].replace("COLUMNS", ", ".join(columns)).replace("ROWS", ", ".join(rows))
+
+
+def _rows(jobs: Columns, max_retries: int) -> Columns:
+    """New jobs as the columns that :func:`_add` names."""
+    return {
+        "id": jobs["id"],
+        "command": jobs["command"],
+        "cwd": jobs["cwd"],
+        "env": _each(variables_text, jobs["env"], jobs["export"]),
+        "timeout": jobs["timeout"],
+        "max_retries": _each(lambda given: max_retries if given is None else given, jobs["max_retries"]),
+        "delay": _each(lambda delay: round(delay * clock.SECOND) if delay else None, jobs["delay"]),
+        "run_at": jobs["run_at"],
+        "priority": jobs["priority"],
+        "group_name": jobs["group"],
+        "unique_key": jobs["unique"],
+        "batch": jobs["batch"],
+        "retry_policy": _each(_retry_policy, jobs["retry_on"], jobs["no_retry_on"], jobs["backoff_base"]),
+    }
+
+
+def _each(made: Callable[..., object], *columns: tuple[Any, ...]) -> tuple[object, ...]:
+    """A column made of others, in each of which there is one value, or one for each job."""
+    count = max(map(len, columns))
+    return tuple(map(made, *(column if len(column) == count else column * count for column in columns)))
+
+
+def _retry_policy(*policy: Any) -> str | None:
     return None if policy == ANY_FAILURE else policy_text(RetryPolicy(*policy))
 
 

@@ -40,6 +40,19 @@ def test_it_is_read_in_several_places_at_once() -> None:
     assert all(one == other for one, other in zip(spool, spool, strict=True))
 
 
+def test_what_is_equal_and_yet_not_the_same_comes_back_as_it_was() -> None:
+    variables = [{"A": "1", "B": "2"}, {"B": "2", "A": "1"}]
+    given = [NewJob("true", "/", timeout=(0.0, -0.0)[place], env=variables[place]) for place in (0, 1, 1, 0)]
+    assert list(map(repr, Spool(iter(given)))) == list(map(repr, given))
+
+
+def test_what_jobs_have_in_common_is_kept_once() -> None:
+    given = [NewJob("true", "/srv", id=f"j{number}") for number in range(250)]
+    (piece,) = Spool(iter(given)).pieces()
+    assert {name for name, column in piece.items() if len(column) > 1} == {"id", "command"}
+    assert piece["cwd"] == ("/srv",)
+
+
 def test_what_goes_wrong_with_a_late_job_is_told() -> None:
     def failing() -> Iterator[NewJob]:
         yield from jobs(11_000)

@@ -9,16 +9,14 @@ SELECT 1 FROM jobs WHERE id = ?;
 
 -- name: add
 -- As many jobs as there are rows in the place of ROWS: one statement for each would take twice as long. The parameters
--- are now, the first number, and the latest time there is; then the rows. A row begins with its place among all.
+-- are now, the first number, and the latest time there is; then what all have in common, as COLUMNS name it; then the rows.
+-- A row begins with its place among them.
 INSERT INTO jobs (seq, id, command, cwd, env, timeout, max_retries, priority, group_name, unique_key, batch, retry_policy,
                   lane, due, next_run_at, created_at, updated_at)
 SELECT seq, coalesce(id, seq), command, cwd, env, timeout, max_retries, priority, group_name, unique_key, batch, retry_policy,
        starts_at IS NOT NULL AND starts_at > ?1, coalesce(starts_at, ?1), starts_at, ?1, ?1
-FROM (SELECT ?2 + column1 AS seq, column2 AS id, column3 AS command, column4 AS cwd, column5 AS env,
-             column6 AS timeout, column7 AS max_retries, coalesce(column9, min(?1 + column8, ?3)) AS starts_at,
-             column10 AS priority, column11 AS group_name, column12 AS unique_key, column13 AS batch,
-             column14 AS retry_policy
-      FROM (VALUES ROWS));
+FROM (SELECT *, coalesce(run_at, min(?1 + delay, ?3)) AS starts_at
+      FROM (SELECT ?2 + column1 AS seq, COLUMNS FROM (VALUES ROWS)));
 
 -- name: get
 SELECT * FROM jobs WHERE id = ?;
