@@ -21,7 +21,7 @@ from queuectl.link import DRAINED, FAREWELL, USUAL_PACE, Pace, WorkerLink
 from queuectl.proctree import become_subreaper
 from queuectl.runner import LocalRunner, Runner
 from queuectl.settings import Live
-from queuectl.store.sqlite import open_store
+from queuectl.store.sqlite import SQLiteStore, check
 from queuectl.worker import Worker
 
 logger = logging.getLogger(__name__)
@@ -94,7 +94,9 @@ def run_worker(terms: Terms, number: int, line: socket.socket) -> None:
     terms.groups.enter(name)
     signals = Inbox(_WOKEN_BY_CHILDREN)
     runner = LocalRunner(_open_slot(terms.home.slot(name)))
-    _work(terms, name, runner, WorkerLink(line, signals, heartbeat=terms.pace.heartbeat))
+    store = _store(terms)
+    _work(terms, name, store, runner, WorkerLink(line, signals, heartbeat=terms.pace.heartbeat))
+    store.close()
     files.remove(terms.home.worker_pid(number))
 
 
@@ -113,12 +115,13 @@ def run_threads(terms: Terms, control: socket.socket) -> None:
     _write_pid_file(terms.home.worker_pid(1), "workers")
     _allow_many_descriptors()
     threads: list[threading.Thread] = []
+    store = _store(terms, shared=True)
     while True:
         message, descriptors, _, _ = socket.recv_fds(control, 64, 2)
         if not message:
             break
         name = message.decode()
-        thread = threading.Thread(target=_run_thread, args=(terms, name, *descriptors))
+        thread = threading.Thread(target=_run_thread, args=(terms, name, store, *descriptors))
         try:
             if len(descriptors) < 2:
                 raise RuntimeError("too many open files")
@@ -131,10 +134,11 @@ def run_threads(terms: Terms, control: socket.socket) -> None:
         threads.append(thread)
     for thread in threads:
         thread.join()
+    store.close()
     files.remove(terms.home.worker_pid(1))
 
 
-def _run_thread(terms: Terms, name: str, line: int, keeper: int) -> None:
+def _run_thread(terms: Terms, name: str, store: SQLiteStore, line: int, keeper: int) -> None:
     """One worker thread. When it fails, it hangs up without a last word, as a process that dies does.
 
     Its keeper ends its job then, and the supervisor puts right what is left; the other threads go on.
@@ -145,7 +149,7 @@ def _run_thread(terms: Terms, name: str, line: int, keeper: int) -> None:
     link = WorkerLink(lifeline, heartbeat=terms.pace.heartbeat)
     runner = KeeperRunner(keeper, terms.home.slot(name), link.newest_keeper)
     try:
-        _work(terms, name, runner, link)
+        _work(terms, name, store, runner, link)
     except (QueueError, OSError, MemoryError) as error:
         logger.error("%s cannot work: %s", name, error or "out of memory")
     except BaseException:
@@ -178,10 +182,14 @@ def _allow_many_descriptors() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _work(terms: Terms, name: str, runner: Runner, link: WorkerLink) -> None:
-    store = open_store(terms.home, STORE_PATIENCE, durable=False)
+def _store(terms: Terms, *, shared: bool = False) -> SQLiteStore:
+    """The queue's database, which :func:`_work` opens. Threads share it: each would read anew what another has written."""
+    return SQLiteStore(terms.home.database, STORE_PATIENCE, durable=False, turns=terms.home.run, shared=shared)
+
+
+def _work(terms: Terms, name: str, store: SQLiteStore, runner: Runner, link: WorkerLink) -> None:
+    check(terms.home, store)
     drained = Worker(name, terms.home, store, runner, link, terms.settings, drain=terms.drain).run()
-    store.close()
     link.close(DRAINED if drained else FAREWELL)
 
 

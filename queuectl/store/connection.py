@@ -1,4 +1,4 @@
-"""Connections to the database: one a thread and process, checked at each use."""
+"""Connections to the database: one a thread and process, or one that threads share, checked at each use."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from types import SimpleNamespace
+from typing import Any
 
-from queuectl.errors import StoreError
+from queuectl.errors import StoreBusy, StoreError
 from queuectl.store import failures, forks, schema
 from queuectl.store.turns import Turns
 
@@ -23,23 +25,34 @@ _inherited: list[forks.Opened] = []
 
 
 class Connections:
-    """Hands every thread its own connection, and a new one after a fork.
+    """Hands every thread its own connection, or all the same one, one thread at a time, and a new one after a fork.
 
-    Those that write take turns by a lock on the directory ``turns``, where one is given.
+    Those that write take turns by a lock on the directory ``turns``, where one is given. A ``shared`` connection never
+    finds its pages stale because another thread wrote. One half of ``busy_timeout`` is then for the other threads, and the
+    rest for other programs: however many threads wait, none waits longer. Only for threads that nothing interrupts.
     """
 
-    def __init__(self, path: str, busy_timeout: float, *, synchronous: str = "FULL", turns: str | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        busy_timeout: float,
+        *,
+        synchronous: str = "FULL",
+        turns: str | None = None,
+        shared: bool = False,
+    ) -> None:
         if sqlite3.sqlite_version_info < (3, 35):
             raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old: queuectl needs 3.35 or newer")
         self.path = path
-        self._busy_timeout = min(busy_timeout, _LONGEST_TIMEOUT)
+        self._busy_timeout = min(busy_timeout / 2 if shared else busy_timeout, _LONGEST_TIMEOUT)
         self._synchronous = synchronous
         self._turns = turns
-        self._local = threading.local()
+        self._local: Any = SimpleNamespace() if shared else threading.local()
+        self._in_use = threading.RLock() if shared else None
         self._numbers = itertools.count()
 
     def using(self) -> AbstractContextManager[sqlite3.Connection]:
-        """This thread's connection, for as long as the block runs. Errors of SQLite become ``StoreError``.
+        """The connection, for as long as the block runs. Errors of SQLite become ``StoreError``.
 
         Raises :class:`StoreError` when the file at the path is no longer the one that was opened.
         """
@@ -52,26 +65,26 @@ class Connections:
     @contextmanager
     def durable_transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that is on disk when it ends, and so is all before it, also where others here need not be."""
-        with self.using() as connection:
+        with self.using() as connection:  # until the end: it may be another thread's, too
             connection.execute("PRAGMA synchronous = FULL")
-        try:
-            with self.transaction() as connection:
-                yield connection
-        finally:
-            with self.using() as connection:
-                connection.execute(f"PRAGMA synchronous = {self._synchronous}")
+            try:
+                with self.transaction() as within:
+                    yield within
+            finally:
+                with self.using() as again:
+                    again.execute(f"PRAGMA synchronous = {self._synchronous}")
 
     @contextmanager
     def prompt_transaction(self) -> Iterator[sqlite3.Connection]:
         """A transaction that begins at once. Raises ``StoreBusy`` where somebody else writes."""
-        with self.using() as connection:
+        with self._use(patiently=False) as connection:  # until the end, as above
             connection.execute("PRAGMA busy_timeout = 0")
-        try:
-            with self._use("BEGIN IMMEDIATE", takes_turns=True, patiently=False) as connection:
-                yield connection
-        finally:
-            with self.using() as connection:
-                connection.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout)}")
+            try:
+                with self._use("BEGIN IMMEDIATE", takes_turns=True, patiently=False) as within:
+                    yield within
+            finally:
+                with self.using() as again:
+                    again.execute(f"PRAGMA busy_timeout = {round(1000 * self._busy_timeout)}")
 
     def snapshot(self) -> AbstractContextManager[sqlite3.Connection]:
         """A read of one moment."""
@@ -90,8 +103,13 @@ class Connections:
         visitor = forks.Visitor()
         opened: forks.Opened | None = None
         number = 0
+        is_held = False
         try:
             forks.enter(visitor)
+            if self._in_use is not None:
+                is_held = self._in_use.acquire(timeout=self._busy_timeout if patiently else 0)
+                if not is_held:
+                    raise self._busy()
             opened = self._opened()
             if begin is not None:
                 if opened.connection.in_transaction:
@@ -110,6 +128,8 @@ class Connections:
         finally:
             if takes_turns and opened is not None:
                 opened.turns.give_back()
+            if is_held and self._in_use is not None:
+                self._in_use.release()
             forks.leave(visitor)
 
     def _fail(self, error: BaseException, opened: forks.Opened | None, number: int) -> None:
@@ -127,7 +147,7 @@ class Connections:
             raise failures.explain(error, self.path) from error
 
     def version(self) -> int:
-        """Changes whenever something was changed, through this thread's connection or another."""
+        """Changes whenever something was changed, through this connection or another."""
         with self.using() as connection:
             others: int = connection.execute("PRAGMA data_version").fetchone()[0]
             # Another connection counts from the start again.
@@ -135,7 +155,7 @@ class Connections:
             return (number << 64) + others + connection.total_changes
 
     def close(self) -> None:
-        """Close this thread's connection. Whatever lies at the path when it is used next is the database."""
+        """Close this thread's connection, or the shared one, which nobody uses now. Whatever lies at the path when it is used next is the database."""
         with forks.held_off():
             self._close_opened()
             self._local.__dict__.clear()
@@ -162,6 +182,10 @@ class Connections:
         opened: forks.Opened | None = getattr(self._local, "opened", None)
         if opened is not None and opened.pid == os.getpid():
             opened.close()
+
+    def _busy(self) -> StoreError:
+        """What the thread meets that has the connection: transactions of our own take no such time."""
+        return StoreBusy(f"the database {self.path} is locked by another program")
 
     def _lost(self) -> StoreError:
         return StoreError(f"the database {self.path} was deleted or replaced while it was in use")

@@ -89,12 +89,16 @@ class SQLiteStore:
 
     ``durable`` False is for workers: a power loss may undo the last moments of what they
     recorded, so that a job runs once more; nothing that a user was told is affected. Writers take turns
-    by a lock on the directory ``turns``, where one is given.
+    by a lock on the directory ``turns``, where one is given. Threads have a connection each, or ``shared`` one.
     """
 
-    def __init__(self, path: str, busy_timeout: float, *, durable: bool = True, turns: str | None = None) -> None:
+    def __init__(
+        self, path: str, busy_timeout: float, *, durable: bool = True, turns: str | None = None, shared: bool = False
+    ) -> None:
         self.path = path
-        self._connections = Connections(path, busy_timeout, synchronous="FULL" if durable else "NORMAL", turns=turns)
+        self._connections = Connections(
+            path, busy_timeout, synchronous="FULL" if durable else "NORMAL", turns=turns, shared=shared
+        )
         self._sql = queries.load()
 
     @property
@@ -859,11 +863,16 @@ class SQLiteStore:
 
 def open_store(home: Home, busy_timeout: float, *, durable: bool = True) -> SQLiteStore:
     """Open the queue's database. Raises ``NoSuchQueue``, ``Conflict``, ``StoreError``."""
-    home.require()
     store = SQLiteStore(home.database, busy_timeout, durable=durable, turns=home.run)
+    check(home, store)
+    return store
+
+
+def check(home: Home, store: SQLiteStore) -> None:
+    """Open a store that was made, and see that it is the queue's database. Raises as :func:`open_store`."""
+    home.require()
     store.version()
     home.check_sole_database()
-    return store
 
 
 def _key_is_held(holder: sqlite3.Row) -> Conflict:

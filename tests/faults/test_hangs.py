@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,6 +26,17 @@ from queuectl import launch
 from queuectl.home import at
 from queuectl.link import Pace
 sys.exit(launch.run(at("queuectl.db"), 1, sys.argv[1], pace=Pace(heartbeat=0.2, lease=2.0)))
+"""
+
+LEASE = 6.0
+"""Seconds of silence after which one of many workers counts as hung: six tries of one, and much less than one of all."""
+_MANY = f"""
+import sys
+from queuectl import host, launch
+from queuectl.home import at
+from queuectl.link import Pace
+host.STORE_PATIENCE = 1.0
+sys.exit(launch.run(at("queuectl.db"), int(sys.argv[1]), sys.argv[2], pace=Pace(heartbeat=0.2, lease={LEASE})))
 """
 
 
@@ -131,3 +144,29 @@ def test_the_fence_holds_off_a_worker_whose_job_was_given_on(farm: Farm, mode: s
     (attempt,) = farm.queue.attempts("j")
     assert (attempt.outcome, attempt.reason) == ("crashed", "a test took it away")
     assert farm.run("enqueue", "--wait", "--", "true").returncode == 0, "the worker goes on"
+
+
+def test_no_worker_counts_as_hung_that_waits_for_a_locked_database(farm: Farm, mode: str) -> None:
+    """However many there are: those that wait in one process do not wait one after the other."""
+    workers = 16
+    farm.queue.enqueue_many([{"command": "true", "delay": 3}] * workers)
+    with subprocess.Popen([sys.executable, "-c", _MANY, str(workers), mode], cwd=farm.directory) as process:
+        try:
+            eventually(farm.ready)
+            before = farm.workers()
+            other = sqlite3.connect(farm.home.database, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            told = Path(farm.home.supervisor_log)
+            eventually(lambda: told.read_text().count("is locked by another program; waiting for it") == workers)
+            until = time.monotonic() + 1.5 * LEASE
+            eventually(lambda: time.monotonic() > until)
+            other.execute("COMMIT")
+            other.close()
+            assert farm.queue.wait(timeout=PATIENCE)
+            assert "gave no sign of life" not in told.read_text()
+            assert farm.workers() == before
+        finally:
+            process.send_signal(signal.SIGQUIT)
+            process.wait(PATIENCE)
+    assert [job.attempts for job in farm.queue.jobs()] == [1] * workers
+    assert_books_balance(farm.queue)

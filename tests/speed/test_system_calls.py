@@ -50,21 +50,21 @@ def calls_between(trace: Path) -> list[Call]:
     return found
 
 
-@pytest.fixture
-def calls(tmp_path: Path, mode: str) -> list[Call]:
-    """The calls of one worker in the midst of short jobs."""
+def calls_of(workers: int, mode: str, tmp_path: Path) -> list[Call]:
+    """The calls of some workers in the midst of short jobs."""
     queue = Queue.init(tmp_path / "queuectl.db")
     queue.add_many([{"command": "true"}] * (LAST + 1))
     queue.close()
     trace = tmp_path / "trace"
-    worker = [sys.executable, "-m", "queuectl", "worker-run", "--count", "1", "--mode", mode, "--drain"]
+    worker = [sys.executable, "-m", "queuectl", "worker-run", "--count", str(workers), "--mode", mode, "--drain"]
     command = ["strace", "-f", "-y", "-qq", "--signal=none", "-o", str(trace), *worker]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
     return calls_between(trace)
 
 
-def test_few_system_calls_a_job(calls: list[Call], mode: str) -> None:
+def test_few_system_calls_a_job(tmp_path: Path, mode: str) -> None:
+    calls = calls_of(1, mode, tmp_path)
     counted = Counter(call.name for call in calls)
     table = "\n".join(f"{number / (LAST - FIRST):7.2f} {name}" for name, number in counted.most_common())
     assert len(calls) / (LAST - FIRST) <= MOST_CALLS[mode], f"a job, in {mode} mode:\n{table}"
@@ -79,3 +79,11 @@ def test_few_system_calls_a_job(calls: list[Call], mode: str) -> None:
     synced = [call.line for call in calls if call.name in ("fsync", "fdatasync")]
     assert len(synced) <= 2, "\n".join(synced)
     assert all(re.search(r"queuectl\.db(-wal)?>", line) for line in synced), "\n".join(synced)
+
+
+def test_threads_read_no_page_that_another_of_them_wrote(tmp_path: Path) -> None:
+    """Processes cannot do without; threads with a connection each read a dozen a job."""
+    read = [
+        call.line for call in calls_of(4, "thread", tmp_path) if call.name == "pread64" and "queuectl.db" in call.line
+    ]
+    assert len(read) <= LAST - FIRST, "\n".join(read)
