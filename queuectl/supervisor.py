@@ -107,8 +107,10 @@ class Supervisor:
     def run(self) -> int:
         """Supervise; returns the exit status: 0, or 128 + signal when the stop was forced."""
         become_subreaper()
-        # A shell that became us by exec may have had children: they are nobody's orphans.
-        self.family.abandon()
+        self.family.reap()
+        if not self.family.is_childless:
+            # A shell that became us by exec may have had children: they are nobody's orphans.
+            self.family.abandon()
         for number in range(1, self.orders.count + 1):
             self.members.append(Member(number))
         workers = "1 worker" if self.orders.count == 1 else f"{self.orders.count} workers"
@@ -176,6 +178,9 @@ class Supervisor:
         for pid in list(self.family.statuses):
             del self.family.statuses[pid]
             self.crew.reaped(pid, self.members)
+        for member in self.members:
+            if member.own_process == 0 and member.line is not None:
+                member.hear(self.clock.monotonic())  # a last word comes before the end
 
     def _kill_the_stopped(self) -> None:
         """A worker that somebody stopped (SIGSTOP) holds its job and does nothing: end it."""
@@ -314,8 +319,14 @@ class Supervisor:
         self.family.kill()
 
     def _may_have_orphans(self) -> bool:
-        """Nothing falls to us while every worker lives; so nothing is searched for either."""
-        return any(member.pid != 0 and (member.line is None or member.own_process == 0) for member in self.members)
+        """Nothing falls to us while every worker lives; so nothing is searched for either: a look at all processes takes long.
+
+        Nor is it after a last word: what that worker left it could not end either, and has told of.
+        """
+        return any(
+            member.pid != 0 and not member.last_word and (member.line is None or member.own_process == 0)
+            for member in self.members
+        )
 
     def _put_right_what_died(self) -> None:
         """Record the attempts of dead workers and see to their replacement, once nothing of theirs is left."""

@@ -33,11 +33,11 @@ class Call(NamedTuple):
     line: str
 
 
-def calls_between(trace: Path) -> list[Call]:
+def calls_between(trace: list[str]) -> list[Call]:
     """What queuectl called from the start of job ``FIRST`` to that of job ``LAST``; what jobs called does not count."""
     jobs: set[str] = set()
     found: list[Call] = []
-    for line in trace.read_text(errors="replace").splitlines():
+    for line in trace:
         pid, _, told = line.partition(" ")
         match = re.match(r"\s*(\w+)\(", told)
         if match is None or pid in jobs:
@@ -50,8 +50,8 @@ def calls_between(trace: Path) -> list[Call]:
     return found
 
 
-def calls_of(workers: int, mode: str, tmp_path: Path) -> list[Call]:
-    """The calls of some workers in the midst of short jobs."""
+def trace_of(workers: int, mode: str, tmp_path: Path) -> list[str]:
+    """What ``strace`` tells of a drain of short jobs."""
     queue = Queue.init(tmp_path / "queuectl.db")
     queue.add_many([{"command": "true"}] * (LAST + 1))
     queue.close()
@@ -60,7 +60,12 @@ def calls_of(workers: int, mode: str, tmp_path: Path) -> list[Call]:
     command = ["strace", "-f", "-y", "-qq", "--signal=none", "-o", str(trace), *worker]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
-    return calls_between(trace)
+    return trace.read_text(errors="replace").splitlines()
+
+
+def calls_of(workers: int, mode: str, tmp_path: Path) -> list[Call]:
+    """The calls of some workers in the midst of short jobs."""
+    return calls_between(trace_of(workers, mode, tmp_path))
 
 
 def test_few_system_calls_a_job(tmp_path: Path, mode: str) -> None:
@@ -87,3 +92,9 @@ def test_threads_read_no_page_that_another_of_them_wrote(tmp_path: Path) -> None
         call.line for call in calls_of(4, "thread", tmp_path) if call.name == "pread64" and "queuectl.db" in call.line
     ]
     assert len(read) <= LAST - FIRST, "\n".join(read)
+
+
+def test_nothing_is_looked_for_where_nothing_can_be_left(tmp_path: Path, mode: str) -> None:
+    """To look at all processes of the machine takes longer than all else that a start and a stop do."""
+    looks = [line for line in trace_of(4, mode, tmp_path) if re.search(r'openat\(.*"/proc",', line)]
+    assert not looks, looks
