@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import socket
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from queuectl import host
@@ -17,7 +17,7 @@ _DYING = 3.0
 """Seconds that a process may take to die after it has let go of its descriptors."""
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """A worker as its supervisor sees it. Times are monotonic seconds."""
 
@@ -112,12 +112,12 @@ class Crew(Protocol):
         """No worker will be started any more."""
 
 
-@dataclass
 class ProcessCrew:
     """A process for each worker."""
 
-    terms: Terms
-    _pids: set[int] = field(default_factory=set)
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self._pids: set[int] = set()
 
     def start(self, member: Member) -> None:
         ours, theirs = _socket_pair()
@@ -149,15 +149,15 @@ class ProcessCrew:
         pass
 
 
-@dataclass
 class ThreadCrew:
     """One process for all workers, a thread each, and a keeper process each."""
 
-    terms: Terms
-    _host: int = 0
-    _control: socket.socket | None = None
-    _keepers: dict[int, int] = field(default_factory=dict)
-    """The number of the worker, by the PID of its keeper."""
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self._host = 0
+        self._control: socket.socket | None = None
+        self._keepers: dict[int, int] = {}
+        """The number of the worker, by the PID of its keeper."""
 
     def start(self, member: Member) -> None:
         if self._control is None:
