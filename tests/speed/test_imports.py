@@ -69,9 +69,10 @@ def test_a_command_imports_only_what_it_needs(tmp_path: Path, arguments: tuple[s
     assert len(own) <= most, own
 
 
-def test_a_start_of_workers_imports_no_more_than_it_needs(tmp_path: Path) -> None:
+def test_a_start_of_workers_imports_no_more_than_it_needs(tmp_path: Path, mode: str) -> None:
     """Each worker inherits what its supervisor has imported."""
     Queue.init(tmp_path / "queuectl.db").close()
-    more = imported("from queuectl.cli import run; run(sys.argv[1:])", "worker-run", "--drain", cwd=tmp_path)
+    command = ("worker-run", "--drain", "--mode", mode)
+    more = imported("from queuectl.cli import run; run(sys.argv[1:])", *command, cwd=tmp_path)
     assert "queuectl.supervisor" in more
     assert not more & {"asyncio", "multiprocessing", "psutil", "shutil", "subprocess", "tempfile"}
