@@ -302,6 +302,9 @@ class Queue:
     def _heed(self, stopped: Stopped) -> list[str]:
         """Tell workers of what a cancel came to."""
         if stopped.running:
+            from queuectl import recall
+
+            recall.claims(self.home)
             wake.supervisor(self.home)
         wake.workers(self.home, stopped.ready)
         return stopped.ids
@@ -383,7 +386,7 @@ class Queue:
         if limit is not None and limit < 1:
             raise InvalidInput(f"limit: {limit} is less than 1")
         ready = self._store().set_limit(group_name(name), limit, self._clock.now())
-        self._recall([name])
+        self._hold_back([name])
         wake.workers(self.home, ready)
 
     def remove_group(self, name: str) -> None:
@@ -393,17 +396,18 @@ class Queue:
     def pause(self, *groups: str) -> None:
         """Start no more jobs of some groups, or of the whole queue when none is named. Raises ``NoSuchGroup``."""
         self._store().pause(groups, self._clock.now())
-        self._recall(groups)
+        self._hold_back(groups)
 
     def resume(self, *groups: str) -> None:
         """Undo :meth:`pause`; of all groups and the queue itself when none is named. Raises ``NoSuchGroup``."""
         wake.workers(self.home, self._store().resume(groups, self._clock.now()))
 
-    def _recall(self, groups: Collection[str]) -> None:
-        """Have what workers claimed ahead wait as well, if it must now."""
+    def _hold_back(self, groups: Collection[str]) -> None:
+        """Have what workers claimed ahead wait as well, of some groups, or of all when none is named."""
         from queuectl import recall  # few commands need it
 
-        recall.claims(self.home, self._store(), groups)
+        recall.claims(self.home)
+        recall.wait(self._store(), groups)
 
     @property
     def paused(self) -> bool:

@@ -35,8 +35,6 @@ class Hand:
         """The claim that runs, when the database does not know yet that it has begun."""
         self.until = 0.0
         """When all of this is to be settled."""
-        self.is_recalled = False
-        """Whether some of what was claimed ahead may have to wait, or to end, after all."""
         self._short_ones = 0
 
     @property
@@ -59,13 +57,21 @@ class Hand:
             return None
         self.ahead.extend(claims[1:])
         self.until = claimed_at + LONGEST
-        self.is_recalled = False
         return claims[0]
+
+    def begin(self, started_at: int) -> Claim:
+        """Take the next of what was claimed ahead, to begin at a time in microseconds since the epoch."""
+        self.begun = self.ahead.popleft()._replace(started_at=started_at)
+        return self.begun
 
     def put_back(self) -> None:
         """Begin none of what is claimed ahead."""
         self.unbegun.extend(self.ahead)
         self.ahead.clear()
+
+    def postpone(self, pause: float) -> None:
+        """Settle all of it some seconds from now: it could not be done."""
+        self.until = self._clock.monotonic() + pause
 
     def forget(self) -> None:
         """All of it was settled."""

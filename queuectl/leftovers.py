@@ -13,7 +13,7 @@ from queuectl import files, pidfile, processes, settings, slot, wake
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.home import Home
-from queuectl.model import CRASHED, RELEASED, Outcome
+from queuectl.model import CRASHED, RELEASED, Claim, Outcome
 from queuectl.pidfile import Identity
 from queuectl.processes import UNKILLABLE_WAIT, Process
 from queuectl.retry import verdict_on
@@ -52,30 +52,42 @@ def put_right(home: Home) -> int:
 def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: Collection[str] | None, why: str) -> int:
     """Record the attempts of dead workers (all, when None); how many there were.
 
-    Each is recorded as ``crashed``, or as it ended, where its worker noted that and could not store it.
+    Each is recorded as ``crashed``, or as it ended, where its worker noted that and could not store it; or else as
+    ``released``, where it had not begun.
     Nothing of them may live any more. A job with retries left goes back in the queue.
     """
     rescued = 0
     for claim in store.claims(workers):
         ended = slot.ended(home.slot(claim.worker), claim.seq, claim.number, home.log(claim.id), why)
-        now = clock.now()
-        outcome, begun = ended.outcome, claim
-        came_to = "crashed" if outcome.kind == CRASHED else f"had ended ({outcome.kind})"
-        if claim.started_at is None:
-            begun = claim._replace(started_at=min(ended.began_at or now, now))
-            if ended.began_at is None:
-                # It was claimed ahead, and nothing was started. The number is used up: its next claim is not ahead.
-                outcome, came_to = Outcome(RELEASED, reason=f"handed back: {why}"), "had not begun"
-        verdict = verdict_on(claim, outcome, current)
-        ended_at = now if ended.at is None else min(ended.at, now)
-        finished = store.finish(begun, outcome, verdict, ended_at, now)
-        wake.workers(home, finished.ready)
-        if finished.recorded:
-            rescued += 1
-            logger.warning("job %s: attempt %d %s: %s", claim.id, claim.number, came_to, why)
-            for name in outcome.leftover:
-                logger.error("job %s left a process that cannot be ended: %s", claim.id, name)
+        if claim.started_at is None and ended.began_at is None:  # it was claimed ahead, and nothing was started
+            if store.is_cancel_requested(claim):
+                wake.workers(home, store.settle([], clock.now(), unbegun=[claim]).ready)
+                continue
+            # Its number is used up: the next claim, which has another, is not ahead.
+            ended = slot.Ended(Outcome(RELEASED, reason=f"handed back: {why}"))
+        rescued += _record(store, claim, ended, current, clock, home, why)
     return rescued
+
+
+def _record(
+    store: Store, claim: Claim, ended: slot.Ended, current: Settings, clock: Clock, home: Home, why: str
+) -> bool:
+    """Record how the attempt of a dead worker ended; False when somebody else did."""
+    now, outcome = clock.now(), ended.outcome
+    began_at = min(ended.began_at or now, now) if claim.started_at is None else claim.started_at
+    begun = claim._replace(started_at=began_at)
+    ended_at = now if ended.at is None else min(ended.at, now)
+    finished = store.finish(begun, outcome, verdict_on(begun, outcome, current), ended_at, now)
+    wake.workers(home, finished.ready)
+    if finished.recorded:
+        has_begun = claim.started_at is not None or ended.began_at is not None
+        came_to = (
+            "crashed" if outcome.kind == CRASHED else f"had {'ended' if has_begun else 'not begun'} ({outcome.kind})"
+        )
+        logger.warning("job %s: attempt %d %s: %s", claim.id, claim.number, came_to, why)
+        for name in outcome.leftover:
+            logger.error("job %s left a process that cannot be ended: %s", claim.id, name)
+    return finished.recorded
 
 
 def end_all(home: Home, was_working: bool) -> tuple[str, ...]:

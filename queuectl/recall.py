@@ -1,7 +1,7 @@
 """Has workers give back jobs that they claimed ahead and that must wait now: by a file that grows.
 
-A pause, or a lower limit of a group, holds from the moment in which it is confirmed; what was claimed ahead has not begun
-then. A worker compares the file's size when it claimed with that before each start, which costs it one system call.
+A pause, a lower limit of a group, or a cancel holds from the moment in which it is confirmed; what was claimed ahead has not
+begun then. A worker compares the file's size when it claimed with that before each start, which costs it one system call.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _PATIENCE = 1.0
 _GLANCE = 0.005
 
 
-def claims(home: Home, store: Store, groups: Collection[str]) -> None:
-    """Have no job of some groups (of any, when none is named) be claimed ahead. For after the change is on disk."""
+def claims(home: Home) -> None:
+    """Have workers begin nothing that is claimed ahead now. For after a change is on disk."""
     # Without run/ nobody works. Where the disk is full, a few jobs may start that were claimed some milliseconds ago.
     with contextlib.suppress(OSError):
-        _tell(home.recall)
+        descriptor = files.open_regular(home.recall, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        try:
+            os.write(descriptor, b".")
+        finally:
+            os.close(descriptor)
+
+
+def wait(store: Store, groups: Collection[str]) -> None:
+    """Wait, not for long, until no job of some groups (of any, when none is named) is claimed ahead."""
     until = time.monotonic() + _PATIENCE
     # The change is on disk: that nobody can tell how far workers are must not look as if it were not.
     with contextlib.suppress(StoreError):
         while store.is_any_ahead(groups) and time.monotonic() < until:
             time.sleep(_GLANCE)
-
-
-def _tell(path: str) -> None:
-    descriptor = files.open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    try:
-        os.write(descriptor, b".")
-    finally:
-        os.close(descriptor)
 
 
 def mark(home: Home) -> int:

@@ -90,7 +90,9 @@ class Slot:
         former = read(path)
         self._descriptor = files.open_regular(path, os.O_WRONLY | os.O_CREAT)
         self._here = f'"boot": {json.dumps(pidfile.boot_id())}, "namespace": {json.dumps(pidfile.pid_namespace())}'
-        self._place = 0
+        # The next attempt makes room by dropping the oldest.
+        newest = max(former, key=lambda each: (each.not_before, each.began_at), default=None)
+        self._place = 0 if newest is None else former.index(newest)
         for place in range(PLACES):
             # What the last one noted stays: a thread may be about to read what its dead keeper ran. Nothing of that lives.
             noted = json.dumps(former[place]._replace(pid=0).told()) if place < len(former) else ""

@@ -64,6 +64,7 @@ class Worker:
         self._hand = Hand(clock)
         self._claimed_on = 0
         self._claimed_at = 0.0
+        self._began_at = 0.0
         self._mark = 0
         self._failing: set[str] = set()
         """What could not be done with the database when it was last tried."""
@@ -84,8 +85,9 @@ class Worker:
     def _work_on(self) -> bool:
         claim: Claim | None = None
         while claim is not None or not self._link.stopping:
-            self._heed_clock()
-            self._tidy(busy=claim is not None)
+            if not self._hand.endings:  # what takes time must not come between a look for a recall and a start
+                self._heed_clock()
+                self._tidy(busy=claim is not None)
             if claim is None and not self._runner.is_ready:
                 self._wait_for_runner()
                 continue
@@ -144,7 +146,7 @@ class Worker:
     def _moment_of_claim(self) -> int:
         """By the wall clock, and before this: what is measured from then on by the other clock is rather too short."""
         self._claimed_on = self._clock.now()
-        self._claimed_at = self._clock.monotonic()
+        self._claimed_at = self._began_at = self._clock.monotonic()
         if self._hand.most > 1:
             # Nobody else can write now: whoever changes something later has this changed later still.
             self._mark = recall.mark(self._home)
@@ -157,30 +159,25 @@ class Worker:
     def _work(self, claim: Claim) -> Claim | None:
         """Run a claimed job and see to what came of it; the next claim, if there is one already."""
         settings = self._settings.current()
-        began = self._claimed_at
-        if claim.started_at is None:
-            began = self._clock.monotonic()
-            claim = self._begin_ahead(claim, began)
         task = assignment(claim, settings, self._home.log(claim.id), self._home.database)
         outcome = self._runner.run(task, _OrdersFor(claim, self._link, self._store, self._hand, self._settle_early))
         if outcome.kind == NOT_STARTED:
             self._link.listen(0)  # what waits for a process hears of a stop by that
-        took = self._clock.monotonic() - began
+        took = self._clock.monotonic() - self._began_at
         verdict = verdict_on(claim, outcome, settings, self._draw)
         ended_at = (claim.started_at or 0) + round(took * SECOND)
         self._hand.note(Ending(claim, outcome, verdict, ended_at), took)
-        return self._hand.ahead.popleft() if self._may_begin_another() else self._settle()
+        return self._begin_another() if self._may_begin_another() else self._settle()
 
-    def _begin_ahead(self, claim: Claim, began: float) -> Claim:
-        """Begin what was claimed ahead, at a moment (monotonic). The database learns of it with its end, or before long."""
-        self._hand.begun = claim._replace(started_at=self._claimed_on + round((began - self._claimed_at) * SECOND))
-        return self._hand.begun
+    def _begin_another(self) -> Claim:
+        """Begin what was claimed ahead. The database learns of it with its end, or before long."""
+        self._began_at = self._clock.monotonic()
+        return self._hand.begin(self._claimed_on + round((self._began_at - self._claimed_at) * SECOND))
 
     def _may_begin_another(self) -> bool:
         """Whether there is a job that was claimed ahead, and nothing that speaks against it any more."""
         return (
             bool(self._hand.ahead)
-            and not self._hand.is_recalled
             and not self._link.stopping
             and self._clock.monotonic() < self._hand.until
             and recall.mark(self._home) == self._mark
@@ -222,11 +219,11 @@ class Worker:
                 hand.endings, self._clock.now, begun=hand.begun, unbegun=hand.unbegun, patiently=False
             )
         except StoreBusy:
-            hand.until = self._clock.monotonic() + _GLANCE
+            hand.postpone(_GLANCE)
             return
         except StoreError as error:
             self._note_failure("record", error)
-            hand.until = self._clock.monotonic() + _STORE_PAUSE
+            hand.postpone(_STORE_PAUSE)
             return
         self._note_success("record")
         self._tell(settled, is_busy=True)
@@ -344,7 +341,6 @@ class _OrdersFor:
     def _is_cancelled(self) -> bool:
         if self._link.may_be_cancelled and not self._cancelled:
             self._link.may_be_cancelled = False
-            self._hand.is_recalled = True  # it may be meant for what was claimed ahead
             try:
                 self._cancelled = self._store.is_cancel_requested(self._claim)
             except StoreError as error:

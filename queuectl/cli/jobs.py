@@ -128,7 +128,7 @@ def cmd_show(app: App, job_id: str) -> None:
 
 def _details(queue: Queue, job: Job, needs: Sequence[Needed], attempts: Sequence[Attempt]) -> list[tuple[str, str]]:
     now = clock.SYSTEM_CLOCK.now()
-    in_all = f" ({len(attempts)} in all)" if len(attempts) != job.attempts else ""
+    in_all = f" ({len(attempts)} in all)" if len(attempts) > job.attempts else ""
     fields: list[tuple[str, str | None]] = [
         ("id", job.id),
         ("state", _state(queue, job)),

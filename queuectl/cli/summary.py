@@ -34,8 +34,10 @@ def when(job: Job, now: int) -> str:
         due = clock.timestamp(job.next_run_at) if job.next_run_at else since
         return f"in {span(due - now)}" if due > now else f"waits {span(now - max(due, since))}"
     if job.state == PROCESSING:
+        if job.started_at is None:
+            return "starting"
         word = "cancelling" if job.cancel_requested else "for"
-        return f"{word} {span(now - clock.timestamp(job.started_at or job.updated_at))}"
+        return f"{word} {span(now - clock.timestamp(job.started_at))}"
     return f"{span(now - clock.timestamp(job.ended_at or job.updated_at))} ago"
 
 

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 from farm import PATIENCE, Farm, assert_books_balance, eventually
+from unit.support import in_child
 
+from queuectl.clock import SYSTEM_CLOCK
 from queuectl.hand import LONGEST
+from queuectl.store.sqlite import open_store
 
 JOBS = 130
 """So many that some are left for others when one worker claims several."""
-LONG = "20"
-"""The id of a job that takes long, after short ones."""
+LONG = "18"
+"""The id of a job that takes long, after short ones. On a machine that is fast enough, two are claimed ahead behind it."""
 
 
 def add_short_ones(farm: Farm, count: int = JOBS) -> None:
@@ -55,6 +58,28 @@ def test_others_take_what_is_given_back(farm: Farm, mode: str) -> None:
     assert all(len(farm.queue.attempts(job.id)) == job.attempts == 1 for job in farm.queue.jobs())
 
 
+def claim_and_die(farm: Farm) -> None:
+    store = open_store(farm.home, 5)
+    assert len(store.settle([], SYSTEM_CLOCK.now(), next_for="worker-1", most=4).following) == 4
+    store.close()
+
+
+def test_what_a_dead_worker_had_not_begun_costs_nothing(farm: Farm) -> None:
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.add_many([{"command": "true", "max_retries": 1}] * JOBS)
+    in_child(lambda: claim_and_die(farm))
+    farm.queue.cancel("2")
+    done = farm.run("worker-run", "--count", "1", "--drain")
+    assert done.returncode == 0
+    assert "job 3: attempt 1 had not begun (released)" in done.stderr
+    outcomes = [[attempt.outcome for attempt in farm.queue.attempts(each)] for each in "12345"]
+    ahead = ["released", "succeeded"]
+    assert outcomes == [["crashed", "succeeded"], [], ahead, ahead, ["succeeded"]]
+    assert [farm.queue.get(each).attempts for each in "12345"] == [2, 0, 1, 1, 1]
+    assert farm.queue.get("2").reason == "cancelled while it waited"
+    assert_books_balance(farm.queue)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_stop_leaves_what_has_not_begun_as_it_was(farm: Farm, mode: str, count: int) -> None:
     farm.queue.add_many([{"command": "true"}] * 600)
@@ -77,6 +102,7 @@ def test_times_are_those_of_each_job(farm: Farm, mode: str) -> None:
     assert all(attempt.ended_at is not None for attempt in attempts)
     spans = sorted((attempt.started_at, attempt.ended_at or "") for attempt in attempts)
     assert all(start < end for start, end in spans)
+    assert {job.started_at for job in farm.queue.jobs()} == {start for start, _ in spans}
     assert all(end <= start for (_, end), (start, _) in itertools.pairwise(spans))
 
 
@@ -85,7 +111,7 @@ def test_a_long_job_is_timed_out_in_time(farm: Farm, mode: str) -> None:
     farm.run("config", "set", "kill_grace", "0")
     gate = Path(farm.directory, "gate")
     commands = ["true"] * JOBS
-    commands[19] = f"touch {gate}; sleep {farm.token}"
+    commands[int(LONG) - 1] = f"touch {gate}; sleep {farm.token}"
     farm.queue.add_many([{"command": each, "timeout": 10 * LONGEST, "max_retries": 0} for each in commands])
     farm.start(1, mode)
     eventually(gate.exists)
@@ -94,6 +120,6 @@ def test_a_long_job_is_timed_out_in_time(farm: Farm, mode: str) -> None:
         eventually(lambda: not farm.survivors(), "it is ended though the database is locked")
         other.execute("ROLLBACK")
     farm.queue.wait(timeout=PATIENCE)
-    assert farm.queue.get("20").outcome == "timed_out"
+    assert farm.queue.get(LONG).outcome == "timed_out"
     assert farm.queue.counts()["completed"] == JOBS - 1
     assert_books_balance(farm.queue)

@@ -59,16 +59,18 @@ def test_the_first_is_begun_and_the_others_are_held_for_a_while() -> None:
     clock = MonotonicClock()
     hand = experienced(clock)
     assert hand.patience is None
-    hand.is_recalled = True
     assert hand.take([claim(1), claim(2), claim(3)], clock.monotonic()) == claim(1)
     assert list(hand.ahead) == [claim(2), claim(3)]
-    assert not hand.is_recalled
     assert hand.most == PLACES
     assert hand.patience == pytest.approx(LONGEST, abs=1e-3)
     clock.forward(LONGEST / 2)
     assert hand.patience == pytest.approx(LONGEST / 2, abs=1e-3)
     clock.forward(LONGEST)
     assert hand.patience == 0
+    hand.postpone(5)
+    assert hand.patience == pytest.approx(5, abs=1e-3)
+    assert hand.begin(77) == hand.begun == claim(2, 77)
+    assert list(hand.ahead) == [claim(3)]
 
 
 def test_whatever_is_not_settled_has_a_time() -> None:

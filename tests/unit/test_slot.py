@@ -105,6 +105,19 @@ def test_as_many_attempts_are_noted_as_a_worker_holds(tmp_path: Path) -> None:
     assert ended(tmp_path, number - slot.PLACES).began_at is None, "it had to make room"
 
 
+def test_a_successor_drops_the_oldest_first(tmp_path: Path) -> None:
+    note = Slot(str(tmp_path / "slot"))
+    for number in range(1, slot.PLACES + 3):
+        note.opened(7, number, number, BEGUN + number)
+        note.ended(success(number), LONG_AGO)
+        last = number
+    note = Slot(str(tmp_path / "slot"))
+    for number in range(last + 1, last + slot.PLACES):
+        note.opened(7, number, number, BEGUN + number)
+        held = range(number - slot.PLACES + 1, last + 1)
+        assert all(ended(tmp_path, each).outcome == success(each) for each in held)
+
+
 def test_what_a_former_worker_ran_is_named_no_more(tmp_path: Path) -> None:
     path = str(tmp_path / "slot")
     note = Slot(path)

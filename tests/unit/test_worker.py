@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from unit.support import HandClock
 
 from queuectl import Queue, recall
+from queuectl.errors import StoreBusy, StoreError
 from queuectl.home import Home
 from queuectl.link import WorkerLink
 from queuectl.model import SUCCEEDED, Outcome
@@ -58,7 +60,12 @@ class Bench:
     def __getattr__(self, verb: str) -> Any:
         return getattr(self.store, verb)
 
+    failure: StoreError | None = None
+    """What the database meets when somebody settles."""
+
     def settle(self, endings: Any, *arguments: Any, unbegun: Any = (), **options: Any) -> Any:
+        if self.failure is not None:
+            raise self.failure
         self.settled.append((len(endings), len(unbegun)))
         return SQLiteStore.settle(self.store, endings, *arguments, unbegun=unbegun, **options)
 
@@ -99,6 +106,38 @@ def test_short_jobs_are_claimed_and_recorded_several_at_once(bench: Bench) -> No
     assert all(given_back == 0 for _, given_back in bench.settled)
 
 
+def test_nothing_that_takes_time_comes_between_jobs_that_were_claimed_together(bench: Bench) -> None:
+    """A pause that is confirmed meanwhile would not be heard before the next one begins."""
+    looks: list[int] = []
+    bench.worker._tidy = lambda busy: looks.append(len(bench.ran))  # type: ignore[method-assign]
+    assert bench.worker.run()
+    assert looks[:8] == list(range(8))
+    together = [first for first, second in pairwise(looks) if second - first == PLACES]
+    assert len(together) == (JOBS - RESERVE - 8) // PLACES
+
+
+def test_a_database_that_fails_while_a_job_runs_is_told_of_once(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
+    def take_long(orders: Orders) -> None:
+        bench.failure = StoreError("the disk is full")
+        for _ in range(20):
+            bench.clock.forward(1)
+            orders.wait(0)
+        assert caplog.text.count("the disk is full") == 1
+        bench.failure = StoreBusy("somebody writes")
+        for _ in range(20):
+            bench.clock.forward(1)
+            orders.wait(0)
+        bench.failure = None
+        bench.clock.forward(1)
+        orders.wait(0)
+        assert states(bench) == {"completed": 29, "processing": 1, "pending": JOBS - 30}
+
+    bench.during["30"] = take_long
+    assert bench.worker.run()
+    assert states(bench) == {"completed": JOBS}
+    assert "somebody writes" not in caplog.text
+
+
 def test_long_jobs_are_claimed_one_by_one(bench: Bench) -> None:
     for number in range(1, JOBS + 1):
         bench.during[str(number)] = lambda _: bench.clock.forward(1)
@@ -121,7 +160,7 @@ def test_a_stop_gives_back_what_has_not_begun(bench: Bench) -> None:
 def test_a_recall_gives_back_what_has_not_begun(bench: Bench) -> None:
     def pause(_: Orders) -> None:
         bench.store.pause([], bench.clock.now())
-        recall._tell(bench.home.recall)
+        recall.claims(bench.home)
 
     bench.during["30"] = pause
     assert bench.worker.run(), "of a paused queue nothing is left to be done"
@@ -129,11 +168,10 @@ def test_a_recall_gives_back_what_has_not_begun(bench: Bench) -> None:
     assert states(bench) == {"completed": 30, "pending": JOBS - 30}
 
 
-def test_a_cancel_that_may_be_meant_for_what_has_not_begun_is_looked_into(bench: Bench) -> None:
-    def cancel(orders: Orders) -> None:
+def test_what_is_cancelled_before_it_begins_does_not_begin(bench: Bench) -> None:
+    def cancel(_: Orders) -> None:
         bench.store.cancel(["31"], bench.clock.now())
-        bench.link.may_be_cancelled = True
-        assert orders.wait(0) is None, "it is not this one that was cancelled"
+        recall.claims(bench.home)
 
     bench.during["30"] = cancel
     assert bench.worker.run()

@@ -1,4 +1,4 @@
--- Every query of the SQLite store, by name. Jobs are added in bulk, claimed one at a time.
+-- Every query of the SQLite store, by name. Jobs are added in bulk, claimed one or a few at a time.
 
 -- name: last_seq
 -- The highest seq ever given out; rows that were deleted count.
@@ -98,9 +98,10 @@ WHERE seq = :seq;
 
 -- name: ready_ahead
 -- The ready jobs that come first, to be claimed ahead, as they will be then: without the time of a start. None where no
--- more than some are left for others. What may not be claimed ahead has been started before, or needs a place in its group.
+-- more than some are left for others. What may not be claimed ahead has been started before, needs a place in its group, or
+-- was to wait for a time: it could not be given back as it was.
 SELECT seq, id, starts + 1 AS starts, attempts + 1 AS attempts, max_retries, command, cwd, env, timeout, retry_policy,
-       :worker AS worker, NULL AS started_at, starts = 0 AND NOT placed AS may_be_ahead
+       :worker AS worker, NULL AS started_at, starts = 0 AND NOT placed AND next_run_at IS NULL AS may_be_ahead
 FROM jobs
 WHERE lane = 0 AND (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE lane = 0 LIMIT :most + :reserve)) = :most + :reserve
 ORDER BY priority DESC, due, seq LIMIT :most;
@@ -148,7 +149,7 @@ FROM jobs WHERE seq = :seq AND state = 'processing' AND starts = :number;
 -- Record how the last attempt of a job ended.
 UPDATE jobs
 SET state = :state, rescheduled = 0, attempts = attempts - :refund,
-    worker = NULL, ended_at = :ended_at, updated_at = :now,
+    worker = NULL, started_at = :started_at, ended_at = :ended_at, updated_at = :now,
     outcome = :outcome, exit_code = :exit_code, signal = :signal, reason = :reason
 WHERE seq = :seq;
 
@@ -158,7 +159,7 @@ WHERE seq = :seq;
 UPDATE jobs
 SET state = 'pending', lane = :lane, due = coalesce(:due, due), next_run_at = :due, rescheduled = 0,
     attempts = attempts - :refund,
-    worker = NULL, ended_at = :ended_at, updated_at = :now,
+    worker = NULL, started_at = :started_at, ended_at = :ended_at, updated_at = :now,
     outcome = :outcome, exit_code = :exit_code, signal = :signal, reason = :reason
 WHERE seq = :seq;
 
