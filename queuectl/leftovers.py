@@ -13,7 +13,7 @@ from queuectl import files, pidfile, processes, settings, slot, wake
 from queuectl.cgroup import WorkerGroups
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.home import Home
-from queuectl.model import CRASHED, RELEASED, Claim, Outcome
+from queuectl.model import CRASHED, RELEASED, Claim
 from queuectl.pidfile import Identity
 from queuectl.processes import UNKILLABLE_WAIT, Process
 from queuectl.retry import verdict_on
@@ -64,7 +64,7 @@ def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: C
                 wake.workers(home, store.settle([], clock.now(), unbegun=[claim]).ready)
                 continue
             # Its number is used up: the next claim, which has another, is not ahead.
-            ended = slot.Ended(Outcome(RELEASED, reason=f"handed back: {why}"))
+            ended = slot.Ended(ended.outcome._replace(kind=RELEASED, reason=f"handed back: {why}"))
         rescued += _record(store, claim, ended, current, clock, home, why)
     return rescued
 

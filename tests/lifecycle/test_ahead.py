@@ -77,6 +77,8 @@ def test_what_a_dead_worker_had_not_begun_costs_nothing(farm: Farm) -> None:
     assert outcomes == [["crashed", "succeeded"], [], ahead, ahead, ["succeeded"]]
     assert [farm.queue.get(each).attempts for each in "12345"] == [2, 0, 1, 1, 1]
     assert farm.queue.get("2").reason == "cancelled while it waited"
+    handed_back, _ = farm.queue.attempts("3")
+    assert (handed_back.log_offset, handed_back.log_bytes) == (0, 0), "it wrote nothing"
     assert_books_balance(farm.queue)
 
 
