@@ -30,7 +30,7 @@ AHEAD = {
 @pytest.mark.parametrize("name", AHEAD)
 def test_a_worker_dies_with_its_hands_full(stage: Stage, name: str, with_supervisor: bool) -> None:
     point, ahead_for, crashed, handed_back = AHEAD[name]
-    stage.add_brief_jobs(JOBS, **{LONG: "test $QUEUECTL_ATTEMPT -gt 1 || sleep 5"})
+    stage.add_brief_jobs(JOBS, **{LONG: "test $QUEUECTL_ATTEMPT -gt 1 || exec sleep 5"})
     stage.bait.touch()
     stage.launch(*DRAIN, point=point, where="below", with_supervisor=with_supervisor, ahead_for=ahead_for).wait()
     if with_supervisor:
