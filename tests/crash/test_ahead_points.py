@@ -13,6 +13,8 @@ JOBS = 130
 DRAIN = ("worker-run", "--count", "1", "--drain")
 LONG = "brief17"
 """Takes long. It is the second of four that are claimed together: after eight that are claimed alone, and two fours."""
+TAKES_LONG = "test $QUEUECTL_ATTEMPT -gt 1 || { exec 2> /dev/null; sleep 5; }"
+"""What kills the sleep before its shell has that tell of it."""
 LONGER, FOREVER = 0.5, 60
 """Seconds for which the worker holds what it claimed ahead: less than that one takes, and more than any."""
 
@@ -30,7 +32,7 @@ AHEAD = {
 @pytest.mark.parametrize("name", AHEAD)
 def test_a_worker_dies_with_its_hands_full(stage: Stage, name: str, with_supervisor: bool) -> None:
     point, ahead_for, crashed, handed_back = AHEAD[name]
-    stage.add_brief_jobs(JOBS, **{LONG: "test $QUEUECTL_ATTEMPT -gt 1 || exec sleep 5"})
+    stage.add_brief_jobs(JOBS, **{LONG: TAKES_LONG})
     stage.bait.touch()
     stage.launch(*DRAIN, point=point, where="below", with_supervisor=with_supervisor, ahead_for=ahead_for).wait()
     if with_supervisor:
