@@ -69,11 +69,10 @@ def test_exit_codes_decide(farm: Farm, mode: str) -> None:
 
 
 def test_a_job_whose_worker_is_killed_runs_again_whatever_its_policy(farm: Farm, mode: str) -> None:
-    gate = farm.directory / "gate"
-    farm.queue.enqueue(f"test -e {gate} && exit 0; exec sleep {farm.token}", id="j", retry_on=75, backoff_base=0)
+    command = f'test "$QUEUECTL_ATTEMPT" = 2 && exit 0; exec sleep {farm.token}'
+    farm.queue.enqueue(command, id="j", retry_on=75, backoff_base=0)
     farm.start(1, mode)
     eventually(farm.survivors)
-    gate.touch()
     os.kill(farm.workers()[0], signal.SIGKILL)
     assert farm.queue.wait(["j"], timeout=60)
     assert outcomes(farm, "j") == ["crashed", "succeeded"]
