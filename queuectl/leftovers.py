@@ -112,8 +112,7 @@ def end_all(home: Home, was_working: bool) -> tuple[str, ...]:
         if left or marks.may_bear:
             time.sleep(_ROUND)
     groups.remove()
-    for path in _worker_pid_files(home):
-        files.remove(path)
+    remove_pid_files(home)
     return tuple(processes.describe(pid) for pid in sorted(left))
 
 
@@ -130,6 +129,12 @@ def _let_workers_end(home: Home) -> None:
         time.sleep(_ROUND)
     for identity in live_workers(home):
         processes.send_signal(identity.pid, identity.started, signal.SIGKILL)
+
+
+def remove_pid_files(home: Home) -> None:
+    """Remove the PID files of workers, none of which lives any more."""
+    for path in _worker_pid_files(home):
+        files.remove(path)
 
 
 def live_workers(home: Home) -> list[Identity]:

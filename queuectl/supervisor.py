@@ -484,6 +484,8 @@ class Supervisor:
             poll.register(self.inbox.fileno(), select.POLLIN)
             if self.crew.processes():
                 poll.poll(1000)
+        # One that died after its last word may have been let go of when its process was not quite dead.
+        leftovers.remove_pid_files(self.home)
         if self._is_all_recorded:
             leftovers.forget(self.home)
         logger.info("stopped")

@@ -194,6 +194,19 @@ def test_stale_pid_files_are_no_obstacle(farm: Farm, make: Callable[[Path, int],
     assert_all_gone(farm)
 
 
+def test_a_worker_that_dies_after_its_last_word_leaves_no_pid_file(farm: Farm, mode: str) -> None:
+    """It is let go of then, maybe before its process is dead: so what its PID file names seems to live."""
+    farm.start(1, mode)
+    dying = subprocess.Popen(["sleep", farm.token])
+    try:
+        pidfile.write(farm.home.worker_pid(2), pidfile.of(dying.pid), "worker")
+        farm.stop()
+    finally:
+        dying.kill()
+        dying.wait()
+    assert_all_gone(farm)
+
+
 def test_a_stopped_supervisor_can_be_stopped(farm: Farm, mode: str) -> None:
     supervisor = farm.start(1, mode)
     os.kill(supervisor, signal.SIGSTOP)
