@@ -6,6 +6,7 @@ import itertools
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from types import SimpleNamespace
@@ -19,6 +20,10 @@ Identity = tuple[int, int]
 
 _LONGEST_TIMEOUT = 2_000_000.0
 """Seconds (23 days). SQLite counts milliseconds in 31 bits, and takes what overflows them for no timeout."""
+
+_TRIES = 10
+_PAUSE = 0.02
+"""Seconds between two tries to open a connection."""
 
 _inherited: list[forks.Opened] = []
 """What a child got from a parent that forked amid a transaction. To close it would break the parent's locks."""
@@ -191,6 +196,18 @@ class Connections:
         return StoreError(f"the database {self.path} was deleted or replaced while it was in use")
 
     def _open(self) -> tuple[sqlite3.Connection, Identity]:
+        """Open a connection, in some tries: for a moment, the files that root's SQLite makes beside it are root's."""
+        tries = 1
+        while True:
+            try:
+                return self._try_to_open()
+            except failures.ERRORS as error:
+                if tries == _TRIES or not failures.refuses_to_open(error):
+                    raise
+            time.sleep(_PAUSE)
+            tries += 1
+
+    def _try_to_open(self) -> tuple[sqlite3.Connection, Identity]:
         before = file_identity(self.path)
         if before != getattr(self._local, "identity", before):
             raise self._lost()

@@ -22,6 +22,7 @@ _SHARED_MEMORY = 32_768
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
 """What SQLite fails with; the second is of damage that it quotes in its own message."""
 
+_UNOPENED = "unable to open"
 _PASSING = (
     ("locked", "is locked by another program"),
     ("busy", "is locked by another program"),
@@ -33,7 +34,7 @@ _SPOILING = (
     ("decode", DAMAGED),
     ("unsupported file format", DAMAGED),
     ("not a database", "is not a database"),
-    ("unable to open", "cannot be opened"),
+    (_UNOPENED, "cannot be opened"),
     ("disk i/o", "cannot be read or written (disk I/O error)"),
 )
 
@@ -54,6 +55,11 @@ def spoils_connection(error: Exception) -> bool:
     """
     said = str(error).lower()
     return any(sign in said for sign, _ in _SPOILING)
+
+
+def refuses_to_open(error: Exception) -> bool:
+    """Whether SQLite could not open the database, or one of its files beside it."""
+    return _UNOPENED in str(error).lower()
 
 
 def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> StoreError:
@@ -78,7 +84,7 @@ def _looked_at(path: str, sign: str) -> str | None:
         return f"cannot be read: permission denied{_permit('r', path)}"
     if sign == "readonly":
         return _unwritable_beside(path)
-    if sign == "unable to open":
+    if sign == _UNOPENED:
         return _why_not_opened(path)
     return _FULL if sign == "disk i/o" and _is_full(path) else None
 

@@ -332,6 +332,41 @@ def test_a_database_that_was_read_only_for_a_while() -> None:
         in_child(use, unprivileged=True)
 
 
+def test_a_log_that_another_user_is_just_making() -> None:
+    """Root makes SQLite's files as its own, and hands them over a moment later to whom the database belongs."""
+    with unprivileged_directory() as directory:
+
+        def use() -> None:
+            path, log = directory / "q.db", directory / "q.db-wal"
+            Queue.init(path).close()
+            log.touch(0o000)
+            tries = 0
+
+            def look(event: str, arguments: object) -> None:
+                nonlocal tries
+                if event == "sqlite3.connect":
+                    tries += 1
+                    log.chmod(0o600 if tries > 1 else 0o000)
+
+            sys.addaudithook(look)
+            assert SQLiteStore(str(path), 1).jobs() == []
+            assert tries == 2
+
+        in_child(use, unprivileged=True)
+
+
+def test_a_log_that_cannot_be_opened() -> None:
+    with unprivileged_directory() as directory:
+
+        def use() -> None:
+            Queue.init(directory / "q.db").close()
+            (directory / "q.db-wal").touch(0o000)
+            with pytest.raises(StoreError, match="cannot be opened"):
+                SQLiteStore(str(directory / "q.db"), 1).jobs()
+
+        in_child(use, unprivileged=True)
+
+
 # Locks and limits
 
 
