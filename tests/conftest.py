@@ -16,9 +16,14 @@ from filelock import FileLock
 
 from queuectl import processes
 
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    # A shell that starts us in the background has us, and all whom we start, ignore it: «make test &».
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+for number, usual in {
+    signal.SIGINT: signal.default_int_handler,
+    signal.SIGQUIT: signal.SIG_DFL,
+    signal.SIGHUP: signal.SIG_DFL,
+}.items():
+    # «nohup make test &»: a script that starts us in the background has us, and all whom we start, ignore these.
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, usual)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
