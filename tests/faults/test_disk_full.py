@@ -217,11 +217,16 @@ def test_a_job_of_a_worker_that_died_on_a_full_disk_runs_again(
     assert_sound(farm)
 
 
+def await_slot(farm: Farm) -> None:
+    """Wait until the worker needs no new file any more but for logs: a thread is ready before its keeper is."""
+    slot = Path(farm.home.slot("worker-1"))
+    eventually(lambda: slot.exists() and slot.stat().st_size)
+
+
 def test_a_job_waits_for_room_for_its_log(farm: Farm, disk: SmallDisk, mode: str) -> None:
     """A file system may have room, and not for one more file. That costs a job none of its attempts."""
     workers = Foreground(farm, "--count", "1", "--mode", mode)
-    # A thread is ready before its keeper is.
-    eventually(lambda: os.path.exists(farm.home.slot("worker-1")) and os.stat(farm.home.slot("worker-1")).st_size)
+    await_slot(farm)
     disk.use_up_names()
     farm.queue.enqueue("echo up", id="j", max_retries=0)
     farm.queue.enqueue("echo up", id="gone")
@@ -277,6 +282,7 @@ def test_an_outcome_outlives_a_stop_on_a_full_disk(
 def test_a_job_that_never_got_room_for_its_log_is_handed_back(farm: Farm, disk: SmallDisk, mode: str) -> None:
     """By a stop that finds no room either: it costs none of its attempts."""
     workers = Foreground(farm, "--count", "1", "--mode", mode)
+    await_slot(farm)
     (disk.path / "ballast").touch()
     farm.queue.enqueue("true", id="j", max_retries=0, delay=2)
     eventually(lambda: disk.use_up_names() or workers.said("cannot open its log"))
