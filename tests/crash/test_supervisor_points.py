@@ -192,7 +192,7 @@ def test_at_the_end_of_a_drain(stage: Stage, name: str) -> None:
     """What has been done is not done again."""
     stage.add_job("one")
     # What is called in every round of the loop is to be met when nothing is left, and not as workers get ready.
-    all_ready = f"[ $(grep -o '\"ready\": true' {stage.farm.home.supervisor_state} | wc -l) = 2 ]"
+    all_ready = f"[ $(grep -os '\"ready\": true' {stage.farm.home.supervisor_state} | wc -l) = 2 ]"
     stage.add_job("last", f"until {all_ready}; do sleep 0.01; done; touch {stage.bait}")
     done = stage.launch("worker-run", "--count", "2", "--drain", point=DRAIN[name]).wait()
     assert done.returncode == KILLED

@@ -149,11 +149,11 @@ def test_the_fence_holds_off_a_worker_whose_job_was_given_on(farm: Farm, mode: s
 def test_no_worker_counts_as_hung_that_waits_for_a_locked_database(farm: Farm, mode: str) -> None:
     """However many there are: those that wait in one process do not wait one after the other."""
     workers = 16
-    farm.queue.enqueue_many([{"command": "true", "delay": 3}] * workers)
     with subprocess.Popen([sys.executable, "-c", _MANY, str(workers), mode], cwd=farm.directory) as process:
         try:
             eventually(farm.ready)
             before = farm.workers()
+            farm.queue.enqueue_many([{"command": "true", "delay": 3}] * workers)
             other = sqlite3.connect(farm.home.database, isolation_level=None)
             other.execute("BEGIN IMMEDIATE")
             told = Path(farm.home.supervisor_log)

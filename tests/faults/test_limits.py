@@ -18,6 +18,8 @@ from farm import IS_ROOT, NOBODY, PATIENCE, Farm, as_nobody, assert_books_balanc
 from lifecycle.escapes import escapes
 from namespaces import needs_namespaces, pid_1
 
+from queuectl import files
+
 FEW_FILES = 11
 """Descriptors with which a supervisor can live, and a worker cannot."""
 
@@ -132,13 +134,28 @@ def test_too_few_processes(plain_farm: Farm, mode: str) -> None:
             "not_started",
             "could not be started: Resource temporarily unavailable",
         )
-        for pid in pids_of(user):
-            subprocess.run(as_user(user, ["prlimit", f"--pid={pid}", "--nproc=500"]), cwd="/", check=True)
+        eventually(lambda: not [raise_limit(user, pid) for pid in pids_with_fewer(user, 500)])
         assert farm.queue.wait(["j"], timeout=60)
         assert_books_balance(farm.queue)
     finally:
         process.send_signal(signal.SIGQUIT)
         process.wait(PATIENCE)
+
+
+def pids_with_fewer(user: int, processes: int) -> list[int]:
+    """A user's processes that are allowed fewer. One that begins has what its parent had at that moment."""
+    return [pid for pid in pids_of(user) if (allowed(pid) or processes) < processes]
+
+
+def allowed(pid: int) -> int | None:
+    """How many processes the user of a process may have, as it sees that; None when it is gone."""
+    limits = files.read_small(f"/proc/{pid}/limits")
+    found = re.search(r"^Max processes +(\d+)", limits or "", re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def raise_limit(user: int, pid: int) -> None:
+    subprocess.run(as_user(user, ["prlimit", f"--pid={pid}", "--nproc=500"]), cwd="/", capture_output=True, check=False)
 
 
 def command_as(user: int, *arguments: str, before: Sequence[str] = ()) -> list[str]:

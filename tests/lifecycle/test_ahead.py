@@ -84,7 +84,7 @@ def test_what_a_dead_worker_had_not_begun_costs_nothing(farm: Farm) -> None:
 
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_stop_leaves_what_has_not_begun_as_it_was(farm: Farm, mode: str, count: int) -> None:
-    farm.queue.add_many([{"command": "true"}] * 600)
+    farm.queue.add_many([{"command": "true"}] * 4000)
     farm.start(count, mode)
     eventually(lambda: farm.queue.counts()["completed"] > 40)
     farm.stop()

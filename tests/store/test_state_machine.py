@@ -301,7 +301,7 @@ class StoreMachine(RuleBasedStateMachine):
         return data.draw(st.sampled_from(list(self.model.jobs)))
 
 
-TestStore = pytest.mark.long(StoreMachine.TestCase)
+TestStore = pytest.mark.timeout(400)(pytest.mark.long(StoreMachine.TestCase))
 # To find the shortest way to a failure may take minutes: add Phase.shrink for that.
 TestStore.settings = settings(
     max_examples=100, stateful_step_count=40, deadline=None, database=None, phases=[Phase.generate]
