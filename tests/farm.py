@@ -133,7 +133,9 @@ class Farm:
             if process.poll() is None:
                 process.send_signal(signal.SIGQUIT)
         if control.is_running(self.home) and not self._stops_now():
-            os.kill(self.supervisor(), signal.SIGQUIT)
+            supervisor = pidfile.read(self.home.supervisor_pid)
+            if supervisor is not None and supervisor.lives:
+                os.kill(supervisor.pid, signal.SIGQUIT)
             eventually(lambda: not control.is_running(self.home))
         for process in self._foreground:
             process.wait(PATIENCE)

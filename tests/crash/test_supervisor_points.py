@@ -9,10 +9,12 @@ import json
 import os
 import signal
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from farm import PATIENCE, eventually
 from stage import Point, Stage, bystander
+from trap import lay_bait
 
 from queuectl import control
 
@@ -214,7 +216,8 @@ STOP = {
     "a worker reaped": (Point("queuectl.crew", "reaped"), NOW, "process"),
     "before it leaves": (Point("queuectl.supervisor", "_leave", "call"), NOW, "process"),
     "left": (Point("queuectl.supervisor", "_leave"), GRACEFUL, "process"),
-    "PID file removed": (Point("queuectl.files", "remove"), NOW, "process"),
+    "the request removed": (Point("queuectl.files", "remove"), NOW, "process"),
+    "a PID file removed": (Point("queuectl.supervisor", "_remove_pid_file"), NOW, "process"),
 }
 
 
@@ -228,8 +231,7 @@ def test_in_a_stop(stage: Stage, name: str) -> None:
     workers = stage.launch(point=point)
     await_sleeper(stage)
     eventually(stage.farm.ready)
-    stage.bait.touch()
-    done = stage.farm.run("worker-stop", *terms)
+    done = stage.farm.launch("worker-stop", *terms, prepare=partial(lay_bait, str(stage.bait))).wait()
     assert (done.returncode, done.stderr) == (0, "queuectl: the workers have stopped\n")
     assert stage.farm.workers() == []
     assert stage.farm.survivors() == []

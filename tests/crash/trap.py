@@ -59,3 +59,15 @@ class Trap:
 
         threading.setprofile(look)
         sys.setprofile(look)
+
+
+def lay_bait(path: str) -> None:
+    """Have this process make the bait once it has asked a supervisor to stop: no round before then is meant."""
+
+    def look(frame: FrameType, seen: str, argument: object) -> None:
+        if seen == "return" and frame.f_code.co_name == "write_request":
+            sys.setprofile(None)
+            with open(path, "x"):
+                pass
+
+    sys.setprofile(look)

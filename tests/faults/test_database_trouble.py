@@ -54,8 +54,8 @@ def start(farm: Farm, mode: str) -> Foreground:
     return Foreground(farm, "--count", str(WORKERS), "--mode", mode)
 
 
-def add_jobs(farm: Farm, go: Path, delay: float = 1.2) -> None:
-    """One that runs until it may end, and one that is due in a moment: an outcome to store, and a claim to make."""
+def add_jobs(farm: Farm, go: Path, delay: float = 4) -> None:
+    """One that runs until it may end, and one that is due in a while: an outcome to store, and a claim to make."""
     farm.queue.enqueue(f"until test -e {go}; do sleep 0.02; done", id="running")
     eventually(lambda: farm.queue.get("running").state == "processing")
     farm.queue.enqueue("true", id="due", delay=delay)
@@ -100,7 +100,7 @@ def other(farm: Farm) -> Iterator[sqlite3.Connection]:
 
 def test_workers_wait_for_a_locked_database(farm: Farm, other: sqlite3.Connection, mode: str, go: Path) -> None:
     workers = start(farm, mode)
-    add_jobs(farm, go, delay=3)
+    add_jobs(farm, go)
     other.execute("BEGIN IMMEDIATE")
     go.touch()
     assert_waited_for(workers, "is locked by another program")

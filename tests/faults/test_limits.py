@@ -112,9 +112,8 @@ def test_too_few_processes(plain_farm: Farm, mode: str) -> None:
     farm, user = plain_farm, 60_000 + os.getpid() % 5000
     for path in (farm.directory, *farm.directory.rglob("*")):
         os.chown(path, user, user)
-    run_as(farm, user, "enqueue", "--id", "j", "--max-retries", "30", "--", "true")
-    run_as(farm, user, "config", "set", "backoff_base", "0.3")
-    run_as(farm, user, "config", "set", "backoff_max", "1")
+    run_as(farm, user, "enqueue", "--id", "j", "--max-retries", "100", "--", "true")
+    run_as(farm, user, "config", "set", "backoff_base", "1")
     # One supervisor, and one worker; or one host, one keeper, one thread.
     limits = {"process": 2, "thread": 4}
     process = subprocess.Popen(
