@@ -33,9 +33,8 @@ def _write_beside(path: str, content: str, *, give: bool, sync: bool) -> str:
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, PRIVATE_FILE)
     try:
         with open(handle, "w", encoding="utf-8") as file:
-            if give and os.geteuid() == 0:
-                status = os.stat(directory or os.curdir)
-                os.fchown(handle, status.st_uid, status.st_gid)
+            if give:
+                hand_over(handle, directory)
             file.write(content)
             file.flush()
             if sync:
@@ -45,6 +44,13 @@ def _write_beside(path: str, content: str, *, give: bool, sync: bool) -> str:
             os.unlink(temporary)
         raise
     return temporary
+
+
+def hand_over(descriptor: int, directory: str) -> None:
+    """Have a file that root made in a directory belong to that directory's owner, who is to use it as well."""
+    if os.geteuid() == 0:
+        status = os.stat(directory or os.curdir)
+        os.fchown(descriptor, status.st_uid, status.st_gid)
 
 
 def _move(temporary: str, path: str) -> None:

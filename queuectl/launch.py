@@ -22,6 +22,7 @@ from queuectl.inbox import Inbox
 from queuectl.link import USUAL_PACE, Pace
 from queuectl.notify import Notifier
 from queuectl.stopping import forget_former_request
+from queuectl.store.connection import file_identity
 from queuectl.supervisor import SIGNALS, Orders, Supervisor
 
 logger = logging.getLogger(__name__)
@@ -135,6 +136,7 @@ def _supervise(
     on_stopping: Callable[[float], None] = lambda seconds: None,
 ) -> int:
     lock = take_lock(home)
+    locked = file_identity(home.supervisor_lock)
     try:
         inbox = Inbox(SIGNALS)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
@@ -154,8 +156,9 @@ def _supervise(
     except OSError as error:
         raise QueueError(f"cannot supervise workers in {home.directory}: {error}") from error
     finally:
-        for path in (home.supervisor_state, home.supervisor_pid):
-            files.remove(path)
+        if file_identity(home.supervisor_lock) == locked:  # or they are of one that has another lock now
+            for path in (home.supervisor_state, home.supervisor_pid):
+                files.remove(path)
         lock.release()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import logging
 import os
@@ -11,7 +12,8 @@ from collections.abc import Collection
 
 from queuectl import files, pidfile, processes, settings, slot, wake
 from queuectl.cgroup import WorkerGroups
-from queuectl.clock import SYSTEM_CLOCK, Clock
+from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock, timestamp
+from queuectl.errors import NoSuchJob
 from queuectl.home import Home
 from queuectl.model import CRASHED, RELEASED, Claim
 from queuectl.pidfile import Identity
@@ -28,6 +30,8 @@ _OWN_PACE = 1.0
 """Seconds that workers without a supervisor get to end their jobs themselves."""
 _ROUND = 0.02
 _EMPTY_LOOKS = 3
+_COARSE = 2.0
+"""Seconds by which a file system's times are off at most."""
 
 
 def put_right(home: Home) -> int:
@@ -58,6 +62,8 @@ def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: C
     """
     rescued = 0
     for claim in store.claims(workers):
+        if claim.number == 1:
+            _drop_former_log(home, store, claim)
         ended = slot.ended(home.slot(claim.worker), claim.seq, claim.number, home.log(claim.id), why)
         if claim.started_at is None and ended.began_at is None:  # it was claimed ahead, and nothing was started
             if store.is_cancel_requested(claim):
@@ -67,6 +73,18 @@ def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: C
             ended = slot.Ended(ended.outcome._replace(kind=RELEASED, reason=f"handed back: {why}"))
         rescued += _record(store, claim, ended, current, clock, home, why)
     return rescued
+
+
+def _drop_former_log(home: Home, store: Store, claim: Claim) -> None:
+    """Remove a log that is older than its job: it is of one that had the id before, in a queue that is gone.
+
+    The first attempt empties it as it begins. Where that came to nothing, the next would take it for its own.
+    """
+    path = home.log(claim.id)
+    with contextlib.suppress(OSError, NoSuchJob):
+        written_at = os.lstat(path).st_mtime
+        if written_at + _COARSE < timestamp(store.get(claim.id).created_at) / SECOND:
+            files.remove(path)
 
 
 def _record(

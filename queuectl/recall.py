@@ -25,11 +25,22 @@ def claims(home: Home) -> None:
     """Have workers begin nothing that is claimed ahead now. For after a change is on disk."""
     # Without run/ nobody works. Where the disk is full, a few jobs may start that were claimed some milliseconds ago.
     with contextlib.suppress(OSError):
-        descriptor = files.open_regular(home.recall, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        descriptor = _open(home)
         try:
             os.write(descriptor, b".")
         finally:
             os.close(descriptor)
+
+
+def _open(home: Home) -> int:
+    """The file, open to be appended to, and made where nobody has needed it yet."""
+    flags = os.O_WRONLY | os.O_APPEND
+    with contextlib.suppress(FileExistsError):
+        # Only what we made ourselves is given away: what is there already may be anybody's, under another name.
+        descriptor = files.open_regular(home.recall, flags | os.O_CREAT | os.O_EXCL)
+        files.hand_over(descriptor, home.run)
+        return descriptor
+    return files.open_regular(home.recall, flags)
 
 
 def wait(store: Store, groups: Collection[str]) -> None:

@@ -22,8 +22,8 @@ worker claims more jobs at once."""
 _SIZE = 4096
 """What each has of the file, a page: a write within it reaches the file whole or not at all, whenever we are killed. Its
 first line counts: what follows is the rest of a longer one."""
-_SHORT, _SHORTER, _FEW = 256, 80, 8
-"""Letters of a reason, letters of a name, and names: what is noted of an outcome that is too long."""
+_SHORT, _FEW = 256, 8
+"""Letters of a reason and of a name, and names: what is noted at most of an outcome that is too long."""
 
 
 class Running(NamedTuple):
@@ -115,10 +115,11 @@ class Slot:
 
     def ended(self, outcome: Outcome, ended_at: int) -> None:
         """Note that nothing of the attempt is left, and how it ended."""
-        text = _as_json(outcome)
-        if len(text) > _SIZE // 2:
-            names = tuple(name[:_SHORTER] for name in outcome.leftover[:_FEW])
-            text = _as_json(outcome._replace(reason=(outcome.reason or "")[:_SHORT] or None, leftover=names))
+        text, letters = _as_json(outcome), _SHORT
+        while len(text) > _SIZE // 2:  # one letter may take six
+            names = tuple(name[:letters] for name in outcome.leftover[:_FEW])
+            text = _as_json(outcome._replace(reason=(outcome.reason or "")[:letters] or None, leftover=names))
+            letters //= 2
         try:  # noqa: SIM105  # with each job: a context manager takes as long again
             self._note(outcome=text, ended_at=ended_at)
         except OSError:

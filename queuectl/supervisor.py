@@ -262,6 +262,11 @@ class Supervisor:
     def _is_database_lost(self) -> bool:
         return file_identity(self.home.database) != self._ground[0]
 
+    @property
+    def _is_lock_lost(self) -> bool:
+        """Whether what we hold is no longer the lock: workers of these names may be another supervisor's now."""
+        return file_identity(self.home.supervisor_lock) != self._ground[1]
+
     def _stop_on_lost_ground(self) -> None:
         """The queue was deleted or replaced: nothing can be recorded any more. Or the lock was: another may run."""
         if self.status == StoreError.exit_code or self._look_at_ground() == self._ground:
@@ -341,7 +346,8 @@ class Supervisor:
         ]
         if not dead:
             return
-        if not self._is_database_lost and not self._rescue({member.name for member in dead}):
+        is_ours = not (self._is_database_lost or self._is_lock_lost)
+        if is_ours and not self._rescue({member.name for member in dead}):
             self._mend_at = now + _STORE_PAUSE
             if self.stop is None or not self.stop.ordered:
                 return
@@ -484,10 +490,11 @@ class Supervisor:
             poll.register(self.inbox.fileno(), select.POLLIN)
             if self.crew.processes():
                 poll.poll(1000)
-        # One that died after its last word may have been let go of when its process was not quite dead.
-        leftovers.remove_pid_files(self.home)
-        if self._is_all_recorded:
-            leftovers.forget(self.home)
+        if not self._is_lock_lost:
+            # One that died after its last word may have been let go of when its process was not quite dead.
+            leftovers.remove_pid_files(self.home)
+            if self._is_all_recorded:
+                leftovers.forget(self.home)
         logger.info("stopped")
 
     # --- telling
@@ -511,7 +518,7 @@ class Supervisor:
                 ],
             }
         )
-        if state != self._told:
+        if state != self._told and not self._is_lock_lost:
             try:
                 files.write_atomically(self.home.supervisor_state, state)
                 self._told = state

@@ -307,6 +307,7 @@ class _OrdersFor:
         self._settle = settle
         self._cancelled = False
         self._is_blind = False
+        self._has_told = False
         self._told: Order | None = None
 
     def wait(self, timeout: float | None, also: tuple[int, ...] = ()) -> Order | None:
@@ -318,11 +319,8 @@ class _OrdersFor:
         return order
 
     def _listen(self, timeout: float | None, also: tuple[int, ...]) -> None:
-        left = self._hand.patience
-        if left is None:
-            self._link.listen(timeout, also)
-            return
-        self._link.listen(left if timeout is None else min(left, timeout), also)
+        pauses = (timeout, self._hand.patience, _STORE_PAUSE if self._is_blind else None)
+        self._link.listen(min((pause for pause in pauses if pause is not None), default=None), also)
         if self._hand.patience == 0:
             self._settle()
 
@@ -341,11 +339,13 @@ class _OrdersFor:
     def _is_cancelled(self) -> bool:
         if self._link.may_be_cancelled and not self._cancelled:
             self._link.may_be_cancelled = False
+            self._hand.put_back()  # it may be one of these that was meant
             try:
                 self._cancelled = self._store.is_cancel_requested(self._claim)
+                self._is_blind = False
             except StoreError as error:
-                # The next heartbeat looks again; the job itself needs no database.
-                if not self._is_blind:
+                # It is looked again before long; the job itself needs no database.
+                if not self._has_told:
                     logger.warning("cannot tell whether job %s was cancelled: %s", self._claim.id, error)
-                self._is_blind = True
+                self._has_told = self._is_blind = self._link.may_be_cancelled = True
         return self._cancelled

@@ -77,6 +77,8 @@ _EDITED_AS = {"group": "group_name", "unique": "unique_key"}
 _NEEDS = frozenset(("after", "after_any"))
 """The fields of a job that a user may change while it waits, and its columns that have other names."""
 CANCELLED_WAITING = "cancelled while it waited"
+_GLANCE = 0.1
+"""Seconds that a worker which must not wait waits for a database that not even a read is possible in now."""
 RESERVE = 100
 """Ready jobs that are left when some are claimed ahead: with fewer, other workers would soon have nothing to do."""
 _INCREMENTAL = 2
@@ -99,6 +101,8 @@ class SQLiteStore:
         self._connections = Connections(
             path, busy_timeout, synchronous="FULL" if durable else "NORMAL", turns=turns, shared=shared
         )
+        # Beside it, one that never writes: who reads with it waits for no other thread's turn to write either.
+        self._glances = Connections(path, min(busy_timeout, _GLANCE), shared=shared)
         self._sql = queries.load()
 
     @property
@@ -440,7 +444,7 @@ class SQLiteStore:
         claims = [first]
         if most > 1:
             moment = {"worker": worker, "now": now}
-            values = moment | {"most": most - 1, "reserve": RESERVE}
+            values = moment | {"most": most - 1, "reserve": RESERVE, "first": first.seq}
             for row in _execute(connection, "ready_ahead", values).fetchall():
                 if not row["may_be_ahead"]:
                     break  # those after it must not overtake it
@@ -486,7 +490,9 @@ class SQLiteStore:
         return bool(self._value("is_any_ahead", {"groups": as_json(list(groups)) if groups else None}))
 
     def is_cancel_requested(self, claim: Claim) -> bool:
-        return any(row[0] for row in self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}))
+        fence = {"seq": claim.seq, "number": claim.number}
+        with self._glances.using() as connection:
+            return any(row[0] for row in connection.execute(self._sql["is_cancel_requested"], fence))
 
     def holds(self, claim: Claim) -> bool:
         return bool(self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}))
@@ -846,6 +852,7 @@ class SQLiteStore:
 
     def close(self) -> None:
         self._connections.close()
+        self._glances.close()
 
     def _following(self, connection: sqlite3.Connection, now: int) -> Following:
         from queuectl.store.following import Following  # few changes mean something for others

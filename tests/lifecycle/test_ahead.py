@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
+import os
 import sqlite3
 from pathlib import Path
 
@@ -80,6 +81,21 @@ def test_what_a_dead_worker_had_not_begun_costs_nothing(farm: Farm) -> None:
     handed_back, _ = farm.queue.attempts("3")
     assert (handed_back.log_offset, handed_back.log_bytes) == (0, 0), "it wrote nothing"
     assert_books_balance(farm.queue)
+
+
+def test_what_had_not_begun_leaves_no_former_jobs_output_behind(farm: Farm) -> None:
+    """A log that was there before the job is of a queue that is gone; one that is not may be all that is known of a start."""
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.add_many([{"command": "echo mine", "max_retries": 1}] * JOBS)
+    for job_id in "12345":
+        Path(farm.home.log(job_id)).write_text("former\n")
+        if job_id != "4":
+            os.utime(farm.home.log(job_id), (1_700_000_000, 1_700_000_000))
+    in_child(lambda: claim_and_die(farm))
+    assert farm.run("worker-run", "--count", "1", "--drain").returncode == 0
+    logs = [Path(farm.home.log(job_id)).read_text() for job_id in "12345"]
+    assert logs == ["mine\n", "mine\n", "mine\n", "former\nmine\n", "mine\n"]
+    assert [attempt.log_offset for attempt in farm.queue.attempts("3")] == [0, 0]
 
 
 @pytest.mark.parametrize("count", [1, 3])

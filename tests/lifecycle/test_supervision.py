@@ -479,3 +479,26 @@ def test_the_log_is_not_flooded(farm: Farm, mode: str) -> None:
     farm.queue.wait(timeout=60)
     farm.stop()
     assert len(Path(farm.home.supervisor_log).read_text().splitlines()) <= 5
+
+
+def test_one_whose_lock_is_anothers_leaves_all_to_that_one(farm: Farm, mode: str) -> None:
+    """It was stopped (Ctrl-Z) while somebody removed the lock and started others, whose workers have the same names."""
+    ran = farm.directory / "ran"
+    farm.queue.add_many([{"command": f"echo $QUEUECTL_ATTEMPT >> {ran}; exec sleep {farm.token}"}] * 2)
+    former = farm.start(2, mode)
+    eventually(lambda: len(farm.survivors()) == 2)
+    os.kill(former, signal.SIGSTOP)
+    os.unlink(farm.home.supervisor_lock)
+    farm.run("config", "set", "backoff_base", "0")
+    supervisor = farm.start(2, mode)
+    eventually(lambda: len(farm.survivors()) == 2 and ran.read_text().split() == ["1", "1", "2", "2"])
+    run = Path(farm.home.run)
+    there = {path.name for path in run.iterdir()}
+    os.kill(former, signal.SIGCONT)
+    eventually(lambda: (process := processes.look(former)) is None or process.is_zombie)
+    assert {path.name for path in run.iterdir()} == there
+    status = json.loads(farm.run("worker-status", "--json").stdout)
+    assert (status["supervisor"]["pid"], len(status["workers"])) == (supervisor, 2)
+    assert all([each.outcome for each in farm.queue.attempts(job.id)] == ["crashed", None] for job in farm.queue.jobs())
+    farm.stop("--now")
+    assert ran.read_text().split() == ["1", "1", "2", "2"]

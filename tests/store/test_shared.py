@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from farm import PATIENCE
-from store.backends import add
+from store.backends import T0, add, claim
 from unit.support import in_child, in_threads
 
 from queuectl import Queue, StoreBusy, StoreError
@@ -151,6 +151,18 @@ def test_who_cannot_wait_waits_for_no_other_thread_either(connections: Connectio
     while_in_use(connections, use)
     with connections.prompt_transaction():
         pass
+
+
+def test_a_cancel_is_seen_while_another_thread_waits_to_write(path: str) -> None:
+    """Or a job would run on for as long as another program writes."""
+    store = SQLiteStore(path, PATIENCE, shared=True)
+    add(store, "a")
+    claimed = claim(store)
+    assert store.cancel(["a"], T0)
+    seen: list[bool] = []
+    while_in_use(store._connections, lambda: seen.append(store.is_cancel_requested(claimed)))
+    assert seen == [True]
+    store.close()
 
 
 def test_that_one_thread_cannot_wait_is_no_matter_of_others(connections: Connections) -> None:

@@ -141,6 +141,17 @@ def test_an_outcome_takes_no_more_room_than_there_is(tmp_path: Path) -> None:
     assert outcome.leftover == ("1 (x, user y)",) * 8, "the first are named"
 
 
+def test_letters_that_take_more_room_than_others(tmp_path: Path) -> None:
+    note = Slot(str(tmp_path / "slot"))
+    for seq in (7, 8):
+        note.opened(seq, 1, 14, BEGUN)
+        note.ended(Outcome(CRASHED, reason="🐌" * 300, leftover=("🐌" * 300,) * 8), LONG_AGO)
+    assert [running.seq for running in slot.read(str(tmp_path / "slot"))] == [7, 8], (
+        "none reaches into the next one's place"
+    )
+    assert ended(tmp_path, 1).outcome.kind == CRASHED
+
+
 @pytest.mark.parametrize("outcome", ["{}", '"x"', "[]", '{"kind": "succeeded"}', '{"kind": "?", "leftover": []}'])
 def test_an_outcome_that_cannot_be_read_is_a_crash(tmp_path: Path, outcome: str) -> None:
     note = Slot(str(tmp_path / "slot"))

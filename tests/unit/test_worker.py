@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from farm import PATIENCE
 from unit.support import HandClock
 
 from queuectl import Queue, recall
 from queuectl.errors import StoreBusy, StoreError
 from queuectl.home import Home
-from queuectl.link import WorkerLink
-from queuectl.model import SUCCEEDED, Outcome
-from queuectl.runner import Assignment, Orders
+from queuectl.link import LOOK_FOR_CANCEL, WorkerLink
+from queuectl.model import SUCCEEDED, Claim, Outcome
+from queuectl.runner import CANCEL, Assignment, Orders
 from queuectl.settings import Live
 from queuectl.slot import PLACES
 from queuectl.store.sqlite import RESERVE, SQLiteStore, open_store
@@ -44,8 +45,8 @@ class Bench:
         self.ran: list[str] = []
         self.settled: list[tuple[int, int]] = []
         """How many ends each transaction recorded, and how many jobs it gave back."""
-        ours, self._theirs = socket.socketpair()
-        self.link = WorkerLink(ours)
+        ours, self.supervisor = socket.socketpair()
+        self.link = WorkerLink(ours, heartbeat=10 * PATIENCE)
         self.worker = Worker(
             "w",
             home,
@@ -77,7 +78,7 @@ class Bench:
     def close(self) -> None:
         self.store.close()
         self.link.close(b"")
-        self._theirs.close()
+        self.supervisor.close()
 
 
 @pytest.fixture
@@ -178,6 +179,41 @@ def test_what_is_cancelled_before_it_begins_does_not_begin(bench: Bench) -> None
     assert "31" not in bench.ran
     assert states(bench) == {"completed": JOBS - 1, "cancelled": 1}
     assert bench.store.attempts("31") == []
+
+
+def test_a_cancel_is_heard_though_the_job_that_runs_is_not_meant(bench: Bench) -> None:
+    """Where the disk is full nothing is recalled: then the supervisor's word must do."""
+
+    def cancel(orders: Orders) -> None:
+        bench.store.cancel(["31"], bench.clock.now())
+        bench.supervisor.send(LOOK_FOR_CANCEL)
+        assert orders.wait(0) is None
+
+    bench.during["30"] = cancel
+    assert bench.worker.run()
+    assert "31" not in bench.ran
+    assert states(bench) == {"completed": JOBS - 1, "cancelled": 1}
+    assert bench.store.attempts("31") == []
+
+
+def test_a_cancel_that_cannot_be_seen_is_looked_for_again(bench: Bench) -> None:
+    looks: list[str] = []
+    heard: list[object] = []
+
+    def look(claim: Claim) -> bool:
+        looks.append(claim.id)
+        if len(looks) < 3:
+            raise StoreBusy("locked")
+        return True
+
+    def run_on(orders: Orders) -> None:
+        bench.supervisor.send(LOOK_FOR_CANCEL)
+        heard.extend(order for _ in range(4) if (order := orders.wait(PATIENCE / 4)))
+
+    bench.is_cancel_requested = look
+    bench.during["30"] = run_on
+    assert bench.worker.run()
+    assert (looks, heard) == (["30"] * 3, [CANCEL]), "not at the next sign of life only"
 
 
 def test_what_takes_long_is_noted_and_the_rest_given_back_while_it_runs(bench: Bench) -> None:

@@ -98,12 +98,14 @@ WHERE seq = :seq;
 
 -- name: ready_ahead
 -- The ready jobs that come first, to be claimed ahead, as they will be then: without the time of a start. None where no
--- more than some are left for others. What may not be claimed ahead has been started before, needs a place in its group, or
--- was to wait for a time: it could not be given back as it was.
+-- more than some are left for others, or where the job before them has a place in its group: that would stay taken until
+-- they have ended. What may not be claimed ahead has been started before, needs a place, or was to wait for a time: it
+-- could not be given back as it was.
 SELECT seq, id, starts + 1 AS starts, attempts + 1 AS attempts, max_retries, command, cwd, env, timeout, retry_policy,
        :worker AS worker, NULL AS started_at, starts = 0 AND NOT placed AND next_run_at IS NULL AS may_be_ahead
 FROM jobs
 WHERE lane = 0 AND (SELECT count(*) FROM (SELECT 1 FROM jobs WHERE lane = 0 LIMIT :most + :reserve)) = :most + :reserve
+  AND NOT (SELECT placed FROM jobs WHERE seq = :first)
 ORDER BY priority DESC, due, seq LIMIT :most;
 
 -- name: is_any_ahead
