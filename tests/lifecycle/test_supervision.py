@@ -438,7 +438,8 @@ def test_the_pid_file_of_a_process_that_died_is_that_of_its_successor(farm: Farm
     former = set(farm.workers())
     for pid in former:
         os.kill(pid, signal.SIGKILL)
-    eventually(lambda: farm.ready() and not former & {worker["pid"] for worker in told(farm)["workers"]})
+    eventually(lambda: not former & {worker["pid"] for worker in told(farm)["workers"]})
+    eventually(farm.ready)
     assert set(farm.workers()) == {worker["pid"] for worker in told(farm)["workers"]}
 
 
