@@ -24,6 +24,7 @@ from queuectl import shelltext
 from queuectl.errors import InvalidInput
 
 _PLACE = re.compile(r"\{(?:(#)|([1-9]\d{0,2})?(\.|//|/\.|/)?)\}")
+_MARKED_PLACE = re.compile(r"(\\?)" + _PLACE.pattern)
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+:,./-]+")
 """What needs no quotes as a word of its own. No ``=``: in the place of a command, that would be an assignment."""
 _KEYWORDS = frozenset(
@@ -69,6 +70,12 @@ class Place(NamedTuple):
     alone: bool = False
 
 
+class Literal(str):
+    """What looks like a place, and was to be left as it is: written ``\\{}``."""
+
+    __slots__ = ()
+
+
 Piece = str | Place
 
 
@@ -95,15 +102,15 @@ def of_words(words: Sequence[str], inputs: int) -> Template:
     The text that a shell gets by ``-c`` is taken as :func:`of_text` does. Raises :class:`InvalidInput`.
     """
     pieces = [_pieces(word, inputs) for word in words]
-    script = shelltext.find(words, _shown(pieces))
+    script = shelltext.find(words, _shown(pieces, Place, Literal))
     if script is not None:
         scan = _Scan(words[script], inputs, "the command after -c")
         pieces[script] = list(_cut(words[script], scan.places))
-    if not _shown(pieces):
+    if not _shown(pieces, Place):
         last = _all(inputs)
         pieces += [[place] for place in last]
         words = [*words, *(place.shown for place in last)]
-        script = shelltext.find(words, _shown(pieces))
+        script = shelltext.find(words, _shown(pieces, Place, Literal))
     parts = [_script_word(word) if number == script else _word(word, number == 0) for number, word in enumerate(pieces)]
     is_value = inputs == 1 and _is_value(pieces[0] if len(pieces) == 1 else pieces[script] if script else ())
     return Template(lambda values, number: " ".join([part(values, number) for part in parts]), is_value)
@@ -151,13 +158,13 @@ def _script_word(pieces: Sequence[Piece]) -> Part:
     return lambda values, number: shlex.quote(_filled_text(pieces, values, number))
 
 
-def _shown(words: Sequence[Sequence[Piece]]) -> dict[int, str]:
-    """The first place of each word that has one, by the word's number."""
+def _shown(words: Sequence[Sequence[Piece]], *kinds: type[Place | Literal]) -> dict[int, str]:
+    """The first piece of some kinds of each word that has one, by the word's number."""
     found = {}
     for number, pieces in enumerate(words):
-        places = [piece for piece in pieces if isinstance(piece, Place)]
-        if places:
-            found[number] = places[0].shown
+        piece = next((piece for piece in pieces if isinstance(piece, kinds)), None)
+        if piece is not None:
+            found[number] = piece.shown if isinstance(piece, Place) else piece
     return found
 
 
@@ -365,11 +372,16 @@ def _place(match: re.Match[str], alone: bool = False) -> Place:
 
 
 def _pieces(word: str, inputs: int) -> list[Piece]:
-    found = [_match(word, match.start(), inputs, "the command after --") for match in _PLACE.finditer(word)]
-    return list(_cut(word, [(match.start(), match.end(), _place(match)) for match in found if match is not None]))
+    found: list[tuple[int, int, Place | Literal]] = []
+    for marked in _MARKED_PLACE.finditer(word):
+        match = _match(word, marked.end(1), inputs, "the command after --")
+        if match is not None:
+            backslash = len(marked[1])
+            found.append((match.start() - backslash, match.end(), Literal(match[0]) if backslash else _place(match)))
+    return list(_cut(word, found))
 
 
-def _cut(text: str, places: Sequence[tuple[int, int, Place]]) -> Iterator[Piece]:
+def _cut(text: str, places: Sequence[tuple[int, int, Place | Literal]]) -> Iterator[Piece]:
     """The text between the places, and the places."""
     done = 0
     for start, end, place in places:

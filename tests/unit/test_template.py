@@ -34,6 +34,15 @@ def text(given: str, *values: str, number: int = 7) -> str:
     return of_text(given, len(values), "--command").fill(values, number)
 
 
+def test_a_literal_place_among_words(ground: Path) -> None:
+    assert words("find", "{}", "-exec", "echo", "\\{}", "+", values=("a",)) == "find a -exec echo '{}' +"
+    assert words("echo", "\\{}", values=("a",)) == "echo '{}' a", "it is no place: the value comes last"
+    assert words("echo", "x\\{.}y{}", values=("a",)) == "echo 'x{.}ya'"
+    assert words("echo", "\\{2}", "\\x{}", values=("a",)) == "echo '\\{2}' '\\xa'", "what is no place is left as it is"
+    assert words("sh", "-c", 'echo \\{} "$@"', "sh", values=("a",)) == "sh -c 'echo \\{} \"$@\"' sh a"
+    assert run(words("echo", "{}", "\\{}", "x{}y", values=("a",)), ground) == "a {} xay\n"
+
+
 def run(command: str, where: Path, shell: str = "sh") -> str:
     done = subprocess.run([shell, "-c", command], cwd=where, capture_output=True, check=False, timeout=30)
     assert list(where.iterdir()) == [], command
