@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         NotFound,
         QueueError,
         StoreBusy,
+        StoreDamaged,
         StoreError,
         WaitTimeout,
     )
@@ -52,6 +53,7 @@ _HOMES = {
             "JobExists",
             "StoreError",
             "StoreBusy",
+            "StoreDamaged",
             "WaitTimeout",
         ),
         "errors",
@@ -75,6 +77,7 @@ __all__ = [
     "Schedule",
     "Settings",
     "StoreBusy",
+    "StoreDamaged",
     "StoreError",
     "WaitTimeout",
     "__version__",

@@ -11,7 +11,7 @@ from typing import Protocol
 
 from queuectl import host
 from queuectl.host import Terms
-from queuectl.link import BEAT, DRAINED, FAREWELL, NEW_KEEPER, READY
+from queuectl.link import BEAT, DRAINED, FAREWELL, NEW_KEEPER, READY, SPOILT
 
 _DYING = 3.0
 """Seconds that a process may take to die after it has let go of its descriptors."""
@@ -82,7 +82,7 @@ class Member:
             return
         self.heard_at = now
         self.is_ready = self.is_ready or READY in said or BEAT in said
-        for word in (DRAINED, FAREWELL):
+        for word in (DRAINED, FAREWELL, SPOILT):
             if word in said:
                 self.last_word = word
 

@@ -64,6 +64,10 @@ class StoreError(QueueError):
     exit_code = 5
 
 
+class StoreDamaged(StoreError):
+    """The database is damaged, or something else lies in its place: only a person can mend that."""
+
+
 class StoreBusy(StoreError):
     """Another process kept the database locked for longer than ``busy_timeout``."""
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 
 from queuectl import files, memory, pidfile, slot
 from queuectl.cgroup import WorkerGroups
-from queuectl.errors import QueueError
+from queuectl.errors import QueueError, StoreDamaged
 from queuectl.home import Home
 from queuectl.inbox import Inbox
-from queuectl.link import DRAINED, FAREWELL, USUAL_PACE, Pace, WorkerLink
+from queuectl.link import DRAINED, FAREWELL, SPOILT, USUAL_PACE, Pace, WorkerLink
 from queuectl.proctree import become_subreaper
 from queuectl.runner import LocalRunner, Runner
 from queuectl.settings import Live
@@ -188,8 +188,13 @@ def _store(terms: Terms, *, shared: bool = False) -> SQLiteStore:
 
 
 def _work(terms: Terms, name: str, store: SQLiteStore, runner: Runner, link: WorkerLink) -> None:
-    check(terms.home, store)
-    drained = Worker(name, terms.home, store, runner, link, terms.settings, drain=terms.drain).run()
+    try:
+        check(terms.home, store)
+        drained = Worker(name, terms.home, store, runner, link, terms.settings, drain=terms.drain).run()
+    except StoreDamaged:
+        if terms.drain:
+            link.close(SPOILT)
+        raise
     link.close(DRAINED if drained else FAREWELL)
 
 

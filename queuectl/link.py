@@ -32,6 +32,8 @@ DRAINED = b"d"
 """A worker's last word: nothing is left to do."""
 FAREWELL = b"q"
 """A worker's last word: it stopped as it was told. One that ends without a last word died."""
+SPOILT = b"x"
+"""A worker's last word: the database is damaged, and a drain does not wait until it is mended."""
 
 HEARTBEAT = 10.0
 """Seconds between two signs of life, and the longest sleep: the wall clock may jump."""

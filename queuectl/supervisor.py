@@ -20,7 +20,7 @@ from queuectl.errors import QueueError, StoreError
 from queuectl.home import Home
 from queuectl.host import STORE_PATIENCE, Terms
 from queuectl.inbox import HEEDED, Inbox
-from queuectl.link import DRAINED, END_GENTLY, END_NOW, LOOK_FOR_CANCEL, STOP, USUAL_PACE, Pace
+from queuectl.link import DRAINED, END_GENTLY, END_NOW, LOOK_FOR_CANCEL, SPOILT, STOP, USUAL_PACE, Pace
 from queuectl.model import PENDING
 from queuectl.processes import UNKILLABLE_WAIT
 from queuectl.proctree import Family, become_subreaper
@@ -419,7 +419,12 @@ class Supervisor:
         for member in [member for member in self.members if member.has_ended and member.last_word]:
             self._remove_pid_file(member)  # it may have died after its last word
             self.members.remove(member)
-            if member.last_word == DRAINED and self.stop is None:
+            if member.last_word == SPOILT:
+                # What it could not record, the next start does.
+                self._is_all_recorded = False
+                if self.status != StoreError.exit_code:
+                    self._stop_now(StoreError.exit_code)
+            elif member.last_word == DRAINED and self.stop is None:
                 logger.info("%s", self._what_a_drain_leaves())
                 self._is_drained = True
                 self._announce_when_ready()

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from queuectl import recall, wake
 from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
-from queuectl.errors import StoreBusy, StoreError
+from queuectl.errors import StoreBusy, StoreDamaged, StoreError
 from queuectl.hand import Hand
 from queuectl.home import Home
 from queuectl.link import READY, WorkerLink
@@ -270,11 +270,14 @@ class Worker:
     def _try(self, what: str, verb: Callable[[], Result]) -> Result | None:
         """Use the store; when it cannot be used, say so once, wait a little, and return None.
 
-        The trouble is over when what failed works again: a full disk can still be read.
+        The trouble is over when what failed works again: a full disk can still be read. Raises :class:`StoreDamaged`
+        while draining: whoever waits for the end would wait for ever.
         """
         try:
             result = verb()
         except StoreError as error:
+            if self._drain and isinstance(error, StoreDamaged):
+                raise
             self._note_failure(what, error)
             self._link.listen(_STORE_PAUSE)
             return None

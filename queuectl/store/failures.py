@@ -7,7 +7,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from queuectl.errors import StoreBusy, StoreError
+from queuectl.errors import StoreBusy, StoreDamaged, StoreError
 from queuectl.home import DATABASE_NAME
 
 DAMAGED = "is damaged: restore it from a backup, or save what 'sqlite3 FILE .recover' finds"
@@ -28,6 +28,7 @@ _PASSING = (
     ("busy", "is locked by another program"),
     ("full", _FULL),
 )
+_DAMAGING = ("malformed", "decode", "unsupported file format", "not a database")
 _SPOILING = (
     ("readonly", "is read-only"),
     ("malformed", DAMAGED),
@@ -65,11 +66,11 @@ def refuses_to_open(error: Exception) -> bool:
 def explain(error: sqlite3.Error | UnicodeDecodeError, path: str) -> StoreError:
     """The :class:`StoreError` that says what SQLite's error means for the database at ``path``."""
     if isinstance(error, UnicodeDecodeError):
-        return StoreError(f"the database {path} {DAMAGED}")
+        return StoreDamaged(f"the database {path} {DAMAGED}")
     said = str(error).lower()
     for sign, reason in (*_PASSING, *_SPOILING):
         if sign in said:
-            kind = StoreBusy if sign in ("locked", "busy") else StoreError
+            kind = StoreBusy if sign in ("locked", "busy") else StoreDamaged if sign in _DAMAGING else StoreError
             return kind(f"the database {path} {_looked_at(path, sign) or reason}")
     return StoreError(f"the database {path}: {error}")
 

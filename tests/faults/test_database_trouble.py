@@ -209,6 +209,25 @@ def test_workers_on_a_damaged_database_can_be_stopped(farm: Farm, mode: str, go:
     assert_sound(farm)
 
 
+def test_a_drain_does_not_wait_for_a_damaged_database(farm: Farm, mode: str, go: Path) -> None:
+    """Nobody may be there to mend it; what ended meanwhile is recorded once it is restored, and does not run again."""
+    ran = go.with_name("ran")
+    farm.queue.enqueue(f"until test -e {go}; do sleep 0.02; done; echo $QUEUECTL_ATTEMPT >> {ran}", id="running")
+    workers = Foreground(farm, "--drain", "--count", "2", "--mode", mode)
+    eventually(lambda: farm.queue.get("running").state == "processing")
+    farm.queue.close()
+    damage = Damage(farm, whole=False)
+    go.touch()
+    assert workers.process.wait(PATIENCE).returncode == 5
+    assert workers.said("is damaged") <= WORKERS, workers.lines()
+    assert workers.said("Traceback") == 0
+    damage.undo()
+    assert farm.run("worker-run", "--drain", "--count", "1", "--mode", mode).returncode == 0
+    assert [attempt.outcome for attempt in farm.queue.attempts("running")] == ["succeeded"]
+    assert ran.read_text() == "1\n"
+    assert_sound(farm)
+
+
 # Lost
 
 
