@@ -137,6 +137,16 @@ def read_signed(path: str, limit: int = 65_536) -> tuple[str, int] | None:
         os.close(handle)
 
 
+def closed_directory(path: str) -> str | None:
+    """The first directory on the way to a path that we may not enter; None where there is none."""
+    directory, within = "", os.path.dirname(os.path.abspath(path))
+    for name in within.split(os.sep):
+        directory = f"{directory}{name}{os.sep}"
+        if os.path.isdir(directory) and not os.access(directory, os.X_OK):
+            return directory.rstrip(os.sep) or os.sep
+    return None
+
+
 def foreign_owner(path: str) -> str | None:
     """The name of whom a file belongs to; None where it is ours, or not there."""
     try:

@@ -187,6 +187,8 @@ def _read(path: str) -> dict[str, Any]:
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG):
             return {}
+        if error.errno == errno.EACCES and (closed := files.closed_directory(path)) is not None:
+            raise StoreError(f"cannot look into {closed}: permission denied") from error
         if error.errno == errno.EACCES and (owner := files.foreign_owner(path)) is not None:
             raise StoreError(f"cannot read the settings file {path}: it belongs to {owner}") from error
         raise BrokenSettings(

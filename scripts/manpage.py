@@ -61,7 +61,7 @@ def _lines() -> Iterator[str]:
     yield from _paragraphs(main.after_help)
     yield from _examples(main.examples)
     yield ".SH OPTIONS"
-    yield "Every command takes these, before its name or after it."
+    yield "Every command takes these, before its name or after it; --version is for queuectl alone."
     yield from _options(main, [*COMMON, "--version"])
     for title, names in COMMANDS_IN_SECTIONS.items():
         yield f".SH {title.upper()}"

@@ -27,7 +27,7 @@ _OF_THE_JOB = (
 
 _TABLE = (
     Column("NAME", cut=True),
-    Column("EXPRESSION", cut=True),
+    Column("EXPRESSION", cut=True, spare=True),
     Column("ZONE", spare=True),
     Column("NEXT"),
     Column("STATE", styles={"paused": "yellow", "due": "yellow", "over": "yellow"}),

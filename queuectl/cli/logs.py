@@ -12,7 +12,7 @@ from queuectl.cli.base import App, command, pass_app
 from queuectl.cli.jobs import count
 from queuectl.cli.logtext import Gap, LogFile
 from queuectl.errors import NotFound, QueueError
-from queuectl.model import CANCELLED
+from queuectl.model import CANCELLED, NOT_STARTED, RELEASED, STOPPED
 
 if TYPE_CHECKING:
     from queuectl.api import Queue
@@ -68,6 +68,8 @@ def _tell_what_is_missing(queue: Queue, job_id: str, reader: _Reader) -> None:
         if not reader.has_log:
             raise QueueError(text)
         output.note(text)  # the job may have cut it short
+    elif reader.part.is_forgotten and not reader.has_log:
+        raise QueueError(f"the output of job {job_id} is lost, as 'queuectl doctor --repair' has noted")
 
 
 class _Part:
@@ -78,6 +80,8 @@ class _Part:
     is_over: bool
     recorded: int
     """Where that ends which was recorded as written."""
+    is_forgotten: bool
+    """Whether it was noted that some of it is lost."""
     not_started: str | None
     """Why there is no attempt at all; None when there is one."""
 
@@ -93,6 +97,9 @@ class _Part:
         self.not_started = None if attempts else never
         chosen = [each for each in attempts if self._number in (None, each.number)]
         self.recorded = max(((each.log_offset or 0) + each.log_bytes for each in chosen if each.log_bytes), default=0)
+        # One that came to no log has none either.
+        ran = [each for each in chosen if each.outcome not in (None, NOT_STARTED, RELEASED, STOPPED)]
+        self.is_forgotten = any(each.log_bytes is None for each in ran)
         if self._number is None:
             # A log that is there before the first attempt is of a job of this name that was removed.
             self.start, self.end, self.is_over = 0, None if attempts else 0, job.ended

@@ -280,6 +280,8 @@ def _fitting(columns: Sequence[Column], widths: Sequence[int], room: int) -> lis
         min(width, _LEAST_WRAPPED if column.wrap else _LEAST) if column.cut or column.wrap else width
         for column, width in zip(columns, widths, strict=True)
     ]
+    # Rows whose names are cut at their ends may look the same, and a name is what is typed next.
+    least[0] = max(least[0], min(widths[0], room // 2))
     for i in sorted(kept, key=lambda i: (columns[i].wrap, -i)):
         if sum(least[k] + _GAP for k in kept) - _GAP > room and columns[i].spare:
             kept.remove(i)

@@ -27,7 +27,7 @@ class Bar:
             speed_estimate_period=60,
             expand=True,
         )
-        self._task = self._progress.add_task("jobs", total=None, running=0, failed=0)
+        self._task = self._progress.add_task("jobs", total=None, running=0, failed=0, cancelled=0)
 
     def __enter__(self) -> Bar:
         self._progress.start()
@@ -48,6 +48,7 @@ class Bar:
             completed=ended,
             running=now.running,
             failed=max(0, now.failed - self._before.failed),
+            cancelled=max(0, now.cancelled - self._before.cancelled),
         )
 
 
@@ -77,12 +78,13 @@ class _Done(ProgressColumn):
 
 
 class _Numbers(ProgressColumn):
-    """What runs, and what failed if anything did."""
+    """What runs, and what failed or was cancelled, if anything did or was."""
 
     def render(self, task: Task) -> Text:
         text = Text(f"{task.fields['running']} running", "cyan", no_wrap=True)
-        if task.fields["failed"]:
-            text.append(f"  {task.fields['failed']} failed", "red")
+        for kind, colour in (("failed", "red"), ("cancelled", "yellow")):
+            if task.fields[kind]:
+                text.append(f"  {task.fields[kind]} {kind}", colour)
         return text
 
 
@@ -104,6 +106,7 @@ class _Tally:
 
     def __init__(self, counts: Mapping[str, int]) -> None:
         self.ended = sum(counts.get(state, 0) for state in ENDED)
-        self.failed = counts.get(DEAD, 0) + counts.get(CANCELLED, 0)
+        self.failed = counts.get(DEAD, 0)
+        self.cancelled = counts.get(CANCELLED, 0)
         self.running = counts.get(PROCESSING, 0)
         self.waiting = counts.get(PENDING, 0)

@@ -43,9 +43,9 @@ def cmd_service(ctx: click.Context) -> None:
         "Jobs of a user unit get the PATH of the shell that installed it, and otherwise systemd's environment.",
     ),
 )
-@click.option("--user", "scope", flag_value="user", help="For your own systemd (default, unless you are root).")
+@click.option("--user", "of_user", is_flag=True, help="For your own systemd (default, unless you are root).")
 @click.option(
-    "--system", "scope", flag_value="system", help="For the machine's systemd; the queue's owner runs the workers."
+    "--system", "of_system", is_flag=True, help="For the machine's systemd; the queue's owner runs the workers."
 )
 @click.option("--count", metavar="N", help=f"Workers, 1 to {MOST_WORKERS} (default: the number of CPUs).")
 @click.option(
@@ -59,16 +59,25 @@ def cmd_service(ctx: click.Context) -> None:
 @click.option("--print", "only_print", is_flag=True, help="Only show the unit.")
 @pass_app
 def service_install(
-    app: App, scope: str | None, count: str | None, mode: str, name: str | None, force: bool, only_print: bool
+    app: App,
+    of_user: bool,
+    of_system: bool,
+    count: str | None,
+    mode: str,
+    name: str | None,
+    force: bool,
+    only_print: bool,
 ) -> None:
     """Write a unit that starts the workers at boot."""
+    if of_user and of_system:
+        raise click.UsageError("--user and --system exclude each other: give one of them")
     workers = None if count is None else worker_count(count)
     queue = app.existing_queue()
     from queuectl import service
 
     wanted = service.Service(
         name=service.usual_name(queue.home) if name is None else service.known_name(name),
-        scope=scope or (service.SYSTEM if os.geteuid() == 0 else service.USER),
+        scope=service.SYSTEM if of_system or (os.geteuid() == 0 and not of_user) else service.USER,
         home=queue.home,
         program=service.own_program(),
         workers=workers,

@@ -120,6 +120,8 @@ def exit_code(job: Job) -> int:
 
 _HINT_AFTER = 1.0
 """Seconds after which a script that waits in vain is told, too."""
+_LOOK_AGAIN = 5.0
+"""Seconds between two looks whether there is something to tell."""
 
 
 def block(queue: Queue, watch: Watch, ids: Collection[str] | None, deadline: float | None) -> None:
@@ -139,37 +141,42 @@ def block(queue: Queue, watch: Watch, ids: Collection[str] | None, deadline: flo
 
 
 class Hint:
-    """Tells somebody who waits that nothing is going to happen: once, and a script only after a while."""
+    """Tells somebody who waits that nothing is going to happen: once, and a script only after a while.
+
+    Workers may vanish, and a queue be paused, at any time: so it looks again and again.
+    """
 
     def __init__(self, queue: Queue) -> None:
         self._queue = queue
+        self._knows_groups = False
         self._due: float | None = time.monotonic() + (0 if output.stderr_on_terminal() else _HINT_AFTER)
 
     def give_in_time(self, is_any_waiting: bool = False, of_all: bool = False) -> None:
         """Say it when it is time to, and true: of a pause where jobs wait that it may concern, of groups where all do."""
         if self._due is None or time.monotonic() < self._due:
             return
-        self._due = None
+        hint = self._hint(is_any_waiting, of_all)
+        self._due = time.monotonic() + _LOOK_AGAIN if hint is None else None
+        if hint is not None:
+            output.note(hint)
+
+    def _hint(self, is_any_waiting: bool, of_all: bool) -> str | None:
         from queuectl import control
+        from queuectl.cli.summary import QUEUE_IS_PAUSED, WORKERS_ARE_STOPPING, pause_of_groups
 
         if not control.is_running(self._queue.home):
-            output.note("no workers are running: start them with 'queuectl worker-start'")
-        elif is_any_waiting and control.is_stopping(self._queue.home):
-            from queuectl.cli.summary import WORKERS_ARE_STOPPING
-
-            output.note(WORKERS_ARE_STOPPING)
-        elif is_any_waiting:
-            self._tell_of_a_pause(of_all)
-
-    def _tell_of_a_pause(self, of_all: bool) -> None:
-        from queuectl.cli.summary import QUEUE_IS_PAUSED, pause_of_groups
-
+            return "no workers are running: start them with 'queuectl worker-start'"
+        if not is_any_waiting:
+            return None
+        if control.is_stopping(self._queue.home):
+            return WORKERS_ARE_STOPPING
         if self._queue.paused:
-            output.note(QUEUE_IS_PAUSED)
-        elif of_all:
-            paused = [each.name for each in self._queue.groups() if each.paused and each.pending]
-            if paused:
-                output.note(pause_of_groups(paused))
+            return QUEUE_IS_PAUSED
+        if not of_all or self._knows_groups:
+            return None
+        self._knows_groups = True  # of a large queue, to look at them takes a while
+        paused = [each.name for each in self._queue.groups() if each.paused and each.pending]
+        return pause_of_groups(paused) if paused else None
 
 
 class _Display(Protocol):

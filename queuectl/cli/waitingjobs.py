@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -70,13 +72,22 @@ def cmd_release(app: App, ids: Sequence[str], batch: str | None) -> None:
     report(app, [queue.get(job_id) for job_id in dict.fromkeys(ids)], "released", loose, "not held")
 
 
+def _without_default(parameter: click.Parameter) -> click.Parameter:
+    """An option of ``enqueue``, whose help tells of no default: what is not named stays as it is."""
+    if not isinstance(parameter, click.Option):
+        return parameter
+    changed = copy.copy(parameter)
+    changed.help = re.sub(r" \(default: [^)]*\)", "", parameter.help or "")
+    return changed
+
+
 @click.command(
     "edit",
     cls=CommandWithWords,
     params=[
         click.Argument(["job_id"], metavar="ID"),
         *(
-            parameter
+            _without_default(parameter)
             for parameter in cmd_enqueue.params
             if parameter.name not in (None, *_NOT_EDITED, "json", "db", "help")
         ),

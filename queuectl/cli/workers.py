@@ -118,7 +118,8 @@ def cmd_worker_stop(app: App, timeout: str | None, now: bool) -> None:
     from queuectl import control, shutdown
 
     if not control.is_running(queue.home):
-        queue.require()  # workers that run can be stopped, whatever became of their queue
+        with contextlib.suppress(InvalidInput):  # of the settings, which a stop needs none of
+            queue.require()  # workers that run can be stopped, whatever became of their queue
     asked = False
 
     def tell() -> None:

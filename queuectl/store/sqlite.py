@@ -705,13 +705,13 @@ class SQLiteStore:
 
     def pause(self, groups: Sequence[str], now: int) -> None:
         with self._connections.transaction() as connection:
-            self._require_groups(groups)
+            self._require_groups(groups, or_named=True)
             for group in groups or (WHOLE_QUEUE,):
                 self._change_group(connection, now, "set_paused", group=group, paused=1)
 
     def resume(self, groups: Sequence[str], now: int) -> int:
         with self._connections.transaction() as connection:
-            self._require_groups(groups)
+            self._require_groups(groups, or_named=True)
             chosen = groups or [row["name"] for row in self._read("paused_groups")]
             ready = sum(self._change_group(connection, now, "set_paused", group=group, paused=0) for group in chosen)
             # Those that waited for the whole queue are not told from any others.
@@ -729,9 +729,11 @@ class SQLiteStore:
         following.restrict(group, was_restricted)
         return following.ready
 
-    def _require_groups(self, names: Collection[str]) -> None:
+    def _require_groups(self, names: Collection[str], *, or_named: bool = False) -> None:
         known = [row["name"] for row in self._read("groups")]
         unknown = sorted(set(names).difference(known))
+        if or_named:  # to look at all jobs that have ended takes a while
+            unknown = [name for name in unknown if not self._value("is_named", {"group": name})]
         if unknown:
             hint = did_you_mean(unknown[0], known) if len(unknown) == 1 else ""
             raise NoSuchGroup(f"no group {named(', '.join(unknown))}{hint}")

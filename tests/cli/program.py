@@ -99,7 +99,7 @@ class Bench:
             path.touch(0o600)
             with path.open("ab") as file:
                 file.write(log)
-            how |= {"log_offset": offset, "log_bytes": len(log)}
+        how = {"log_offset": offset, "log_bytes": len(log or b""), **how}
         verdict = judge(kind, claim.attempts, claim.max_retries, 2, 86_400)
         now = SYSTEM_CLOCK.now()
         assert self.store.finish(claim, Outcome(kind, **how), verdict, now, now)[0]

@@ -291,6 +291,7 @@ OTHERS = {
     "a digit that is none": Mistake(("worker-start", "--count", "²"), 2, "from 1 to 512"),
     "mode unknown": typed("worker-run --mode fiber", 2, "fiber"),
     "stop nan": typed("worker-stop --timeout nan", 2, "--timeout: 'nan'"),
+    "a unit of two": typed("service install --user --system --print", 2, "--user and --system exclude each other"),
     "stop now, later": typed("worker-stop --now --timeout 5", 2, "exclude each other"),
 }
 
@@ -508,6 +509,8 @@ def test_broken_settings_file_is_named_with_what_to_do(bench: Bench, content: by
         assert "queuectl_config.json" in result.err
         assert to_do in result.err
     assert to_do in bench.run("doctor").out
+    stop = bench.run("worker-stop")
+    assert (stop.code, stop.err) == (0, "queuectl: no workers are running\n"), "it needs no settings"
     assert (bench.directory / "queuectl_config.json").read_bytes() == content
 
 
@@ -517,6 +520,16 @@ def test_home_that_cannot_be_written(public_directory: Path) -> None:
         check_refusal(execute_as_ordinary_user(public_directory, *args), 5, "Permission denied")
         assert "must be a directory that you may write in" in execute_as_ordinary_user(public_directory, *args).err
     assert list(public_directory.iterdir()) == []
+
+
+@pytest.mark.parametrize("words", [("status",), ("enqueue", "--command", "true"), ("init",)])
+def test_directory_that_may_not_be_entered(public_directory: Path, words: tuple[str, ...]) -> None:
+    closed = public_directory / "closed"
+    closed.mkdir(0o000)
+    done = execute_as_ordinary_user(public_directory, "--db", f"{closed}/below/q.db", *words)
+    check_refusal(done, 5, f"{closed}")
+    assert "ermission denied" in done.err
+    assert "settings" not in done.err
 
 
 def test_directory_that_may_not_be_written_is_what_keeps_a_database_read_only(public_directory: Path) -> None:

@@ -353,6 +353,10 @@ def test_logs_say_when_output_is_missing(written: Bench) -> None:
     assert ask("--attempt", "3") == (0, "th", f"8 bytes {missing}")
     log.write_bytes(there)
     assert ask() == (0, there.decode(), "")
+    log.unlink()
+    written.run("doctor", "--repair")
+    lost = "error: the output of job 1 is lost, as 'queuectl doctor --repair' has noted\n"
+    assert (ask(), ask("--attempt", "1")) == ((1, "", lost), (1, "", lost))
 
 
 @pytest.fixture

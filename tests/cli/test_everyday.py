@@ -145,6 +145,16 @@ def test_pause_and_resume(bench: Bench) -> None:
     refused(bench, 3, "no group nobody", "pause", "nobody")
 
 
+def test_a_group_is_there_when_its_jobs_have_ended_or_are_to_come(bench: Bench) -> None:
+    enqueue(bench, "--group", "ended")
+    bench.play("succeeded")
+    bench.run("cron", "add", "nightly", "@daily", "--group", "later", "--", "true")
+    for group in ("ended", "later"):
+        said = f"queuectl: group {group} is paused: 'queuectl resume {group}' lets jobs start again\n"
+        assert bench.run("pause", group).err == said
+        assert bench.run("resume", group).err == f"queuectl: {group} resumed\n"
+
+
 def printed(bench: Bench, *words: str) -> Any:
     result = bench.run(*words, "--json")
     assert (result.code, result.err) == (0, "")

@@ -131,8 +131,8 @@ OF_NEEDS = {
     "dependents_of",
 }
 """They read no jobs; of the dependencies, those of some jobs."""
-THOROUGH = {"contradictions", "stranded", "logged"}
-"""They are for a doctor, who reads everything."""
+THOROUGH = {"contradictions", "stranded", "logged", "is_named"}
+"""They are for a doctor, who reads everything, and for who names a group in which nothing waits or runs."""
 
 SORTING = {"next_scheduled", "oldest_waiting", "ids_in_states", "groups", "doom", "unblock", "counts_of_batch",
            "to_retry_first"}  # fmt: skip

@@ -365,6 +365,11 @@ FROM (SELECT name, max_running, paused FROM groups WHERE name <> ''
       SELECT 'default', NULL, 0 WHERE 'default' NOT IN (SELECT name FROM groups))
 ORDER BY name <> 'default', name;
 
+-- name: is_named
+-- Whether any job, also one that has ended, or a schedule names a group.
+SELECT EXISTS (SELECT 1 FROM jobs WHERE group_name = :group)
+    OR EXISTS (SELECT 1 FROM schedules WHERE json_extract(job, '$.group') = :group);
+
 -- name: is_paused
 SELECT EXISTS (SELECT 1 FROM groups WHERE name = '' AND paused);
 
