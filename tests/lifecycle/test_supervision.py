@@ -130,6 +130,8 @@ def test_a_stopped_worker_is_killed(farm: Farm, mode: str) -> None:
 def test_a_keeper_that_is_stopped_as_its_supervisor_dies_is_ended_by_the_next_start(plain_farm: Farm) -> None:
     """It hears nothing, has no PID file, and runs no job that could tell of it."""
     supervisor = plain_farm.start(2, "thread")
+    slots = [Path(plain_farm.home.slot(f"worker-{number}")) for number in (1, 2)]
+    eventually(lambda: all(slot.exists() and slot.stat().st_size for slot in slots), "keepers are, after their threads")
     keepers = [
         pidfile.of(process.pid)
         for process in processes.table().values()
