@@ -96,7 +96,9 @@ def _change(app: App, key: str, value: str | None) -> None:
     if app.json:
         output.emit_json({name: changed[name]} if name in changed else {key: None})
     elif name in changed:
-        output.note(f"{name} is {changed[name]} now{' (the default)' if value is None else ''}")
+        output.note(
+            f"{name} is {settings.in_units(name, changed[name])} now{' (the default)' if value is None else ''}"
+        )
     else:
         output.note(f"{key}, which is no setting, was taken out of {queue.home.settings}")
     _tell_what_is_still_broken(queue)
