@@ -65,7 +65,7 @@ class StoreError(QueueError):
 
 
 class StoreDamaged(StoreError):
-    """The database is damaged, or something else lies in its place: only a person can mend that."""
+    """The database is damaged, or what lies there is none: only a person can mend that."""
 
 
 class StoreBusy(StoreError):

@@ -62,7 +62,7 @@ def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: C
     """
     rescued = 0
     for claim in store.claims(workers):
-        if claim.number == 1:
+        if claim.number == 1 and not slot.names(home.slot(claim.worker), claim.seq, claim.number):
             _drop_former_log(home, store, claim)
         ended = slot.ended(home.slot(claim.worker), claim.seq, claim.number, home.log(claim.id), why)
         if claim.started_at is None and ended.began_at is None:  # it was claimed ahead, and nothing was started
@@ -78,7 +78,7 @@ def rescue(home: Home, store: Store, current: Settings, clock: Clock, workers: C
 def _drop_former_log(home: Home, store: Store, claim: Claim) -> None:
     """Remove a log that is older than its job: it is of one that had the id before, in a queue that is gone.
 
-    The first attempt empties it as it begins. Where that came to nothing, the next would take it for its own.
+    The first attempt empties it before its slot names it. Where it came to nothing, the next would take it for its own.
     """
     path = home.log(claim.id)
     with contextlib.suppress(OSError, NoSuchJob):

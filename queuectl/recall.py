@@ -38,7 +38,8 @@ def _open(home: Home) -> int:
     with contextlib.suppress(FileExistsError):
         # Only what we made ourselves is given away: what is there already may be anybody's, under another name.
         descriptor = files.open_regular(home.recall, flags | os.O_CREAT | os.O_EXCL)
-        files.hand_over(descriptor, home.run)
+        with contextlib.suppress(OSError):  # some file systems let nobody do this
+            files.hand_over(descriptor, home.run)
         return descriptor
     return files.open_regular(home.recall, flags)
 

@@ -59,7 +59,7 @@ class _Code(NamedTuple):
 
 
 def find(words: Sequence[str], places: Mapping[int, str]) -> int | None:
-    """The number of the word that is a POSIX shell's text and has a place.
+    """The number of the word that is certainly a POSIX shell's text.
 
     ``places`` gives, by the number of a word, the place in it. Raises :class:`InvalidInput`.
     """
@@ -79,7 +79,7 @@ def find(words: Sequence[str], places: Mapping[int, str]) -> int | None:
     for shell in range(0 if start is None else start + 1, len(words)):
         if _POSIX.fullmatch(_name(words[shell])) or _FOREIGN.fullmatch(_name(words[shell])):
             _refuse_places(_code(words, shell, places), words[shell], places)
-    return script if script in places else None
+    return script
 
 
 def _name(word: str) -> str:

@@ -183,7 +183,7 @@ def ended(path: str, seq: int, number: int, log: str, reason: str) -> Ended:
     ``path`` is the slot that may name it. When it does not, the attempt was not started. Nothing of it
     may live any more.
     """
-    running = next((each for each in read(path) if (each.seq, each.number) == (seq, number)), None)
+    running = _find(path, seq, number)
     if running is None:
         size = _size(log)
         return Ended(Outcome(CRASHED, reason=reason, log_offset=size, log_bytes=0))
@@ -193,6 +193,15 @@ def ended(path: str, seq: int, number: int, log: str, reason: str) -> Ended:
     offset = running.log_offset
     crashed = Outcome(CRASHED, reason=reason, log_offset=offset, log_bytes=max(0, _size(log) - offset))
     return Ended(crashed, None, running.began_at)
+
+
+def names(path: str, seq: int, number: int) -> bool:
+    """Whether a slot names an attempt: then its log has been opened, and was emptied if it is the first one."""
+    return _find(path, seq, number) is not None
+
+
+def _find(path: str, seq: int, number: int) -> Running | None:
+    return next((each for each in read(path) if (each.seq, each.number) == (seq, number)), None)
 
 
 def _outcome(running: Running) -> Outcome | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from queuectl import files, leftovers, pidfile, wake
 from queuectl.clock import SYSTEM_CLOCK, Clock, after, iso
 from queuectl.crew import Crew, Member, ProcessCrew, ThreadCrew
-from queuectl.errors import QueueError, StoreError
+from queuectl.errors import QueueError, StoreDamaged, StoreError
 from queuectl.home import Home
 from queuectl.host import STORE_PATIENCE, Terms
 from queuectl.inbox import HEEDED, Inbox
@@ -398,6 +398,8 @@ class Supervisor:
             if not self._store_troubled:
                 logger.error("cannot record what dead workers ran: %s; waiting for it", error)
             self._store_troubled = True
+            if self.orders.drain and isinstance(error, StoreDamaged):
+                self._drain_no_more()
             return False
         self._store_troubled = False
         wake.workers(self.home, rescued)
@@ -420,10 +422,7 @@ class Supervisor:
             self._remove_pid_file(member)  # it may have died after its last word
             self.members.remove(member)
             if member.last_word == SPOILT:
-                # What it could not record, the next start does.
-                self._is_all_recorded = False
-                if self.status != StoreError.exit_code:
-                    self._stop_now(StoreError.exit_code)
+                self._drain_no_more()
             elif member.last_word == DRAINED and self.stop is None:
                 logger.info("%s", self._what_a_drain_leaves())
                 self._is_drained = True
@@ -431,6 +430,12 @@ class Supervisor:
                 self._begin_stop(self.settings.current().stop_timeout)
         if self.stop is not None:
             self.members = [member for member in self.members if member.pid != 0]
+
+    def _drain_no_more(self) -> None:
+        """The database is damaged, and nobody may be there to mend it. What cannot be recorded, the next start does."""
+        self._is_all_recorded = False
+        if self.status != StoreError.exit_code:
+            self._stop_now(StoreError.exit_code)
 
     def _what_a_drain_leaves(self) -> str:
         """That all is done, or how much waits for what no worker can give."""

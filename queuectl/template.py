@@ -24,7 +24,6 @@ from queuectl import shelltext
 from queuectl.errors import InvalidInput
 
 _PLACE = re.compile(r"\{(?:(#)|([1-9]\d{0,2})?(\.|//|/\.|/)?)\}")
-_MARKED_PLACE = re.compile(r"(\\?)" + _PLACE.pattern)
 _PLAIN = re.compile(r"[A-Za-z0-9_@%+:,./-]+")
 """What needs no quotes as a word of its own. No ``=``: in the place of a command, that would be an assignment."""
 _KEYWORDS = frozenset(
@@ -70,12 +69,6 @@ class Place(NamedTuple):
     alone: bool = False
 
 
-class Literal(str):
-    """What looks like a place, and was to be left as it is: written ``\\{}``."""
-
-    __slots__ = ()
-
-
 Piece = str | Place
 
 
@@ -102,15 +95,15 @@ def of_words(words: Sequence[str], inputs: int) -> Template:
     The text that a shell gets by ``-c`` is taken as :func:`of_text` does. Raises :class:`InvalidInput`.
     """
     pieces = [_pieces(word, inputs) for word in words]
-    script = shelltext.find(words, _shown(pieces, Place, Literal))
+    script = shelltext.find(words, _shown(pieces))
     if script is not None:
         scan = _Scan(words[script], inputs, "the command after -c")
         pieces[script] = list(_cut(words[script], scan.places))
-    if not _shown(pieces, Place):
+    if not _shown(pieces):
         last = _all(inputs)
         pieces += [[place] for place in last]
         words = [*words, *(place.shown for place in last)]
-        script = shelltext.find(words, _shown(pieces, Place, Literal))
+        script = shelltext.find(words, _shown(pieces))
     parts = [_script_word(word) if number == script else _word(word, number == 0) for number, word in enumerate(pieces)]
     is_value = inputs == 1 and _is_value(pieces[0] if len(pieces) == 1 else pieces[script] if script else ())
     return Template(lambda values, number: " ".join([part(values, number) for part in parts]), is_value)
@@ -158,13 +151,13 @@ def _script_word(pieces: Sequence[Piece]) -> Part:
     return lambda values, number: shlex.quote(_filled_text(pieces, values, number))
 
 
-def _shown(words: Sequence[Sequence[Piece]], *kinds: type[Place | Literal]) -> dict[int, str]:
-    """The first piece of some kinds of each word that has one, by the word's number."""
+def _shown(words: Sequence[Sequence[Piece]]) -> dict[int, str]:
+    """The first place of each word that has one, by the word's number."""
     found = {}
     for number, pieces in enumerate(words):
-        piece = next((piece for piece in pieces if isinstance(piece, kinds)), None)
-        if piece is not None:
-            found[number] = piece.shown if isinstance(piece, Place) else piece
+        places = [piece for piece in pieces if isinstance(piece, Place)]
+        if places:
+            found[number] = places[0].shown
     return found
 
 
@@ -360,11 +353,16 @@ def _match(text: str, at: int, inputs: int, what: str) -> re.Match[str] | None:
     not there is a mistake.
     """
     match = _PLACE.match(text, at)
-    if match is None or match[2] is None or int(match[2]) <= inputs:
+    if match is None or _is_there(match, inputs):
         return match
     if inputs == 1:
         return None
     raise InvalidInput(f"{what}: {match[0]} names an input that is not there: --each is given {inputs} times")
+
+
+def _is_there(match: re.Match[str], inputs: int) -> bool:
+    """Whether the input is there that a place names, if it names one."""
+    return match[2] is None or int(match[2]) <= inputs
 
 
 def _place(match: re.Match[str], alone: bool = False) -> Place:
@@ -372,16 +370,18 @@ def _place(match: re.Match[str], alone: bool = False) -> Place:
 
 
 def _pieces(word: str, inputs: int) -> list[Piece]:
-    found: list[tuple[int, int, Place | Literal]] = []
-    for marked in _MARKED_PLACE.finditer(word):
-        match = _match(word, marked.end(1), inputs, "the command after --")
-        if match is not None:
-            backslash = len(marked[1])
-            found.append((match.start() - backslash, match.end(), Literal(match[0]) if backslash else _place(match)))
+    found: list[tuple[int, int, Piece]] = []
+    for match in _PLACE.finditer(word):
+        start, end = match.span()
+        if word[:start].endswith("\\"):
+            if inputs > 1 or _is_there(match, inputs):
+                found.append((start - 1, end, match[0]))  # so a literal {} is \\{}
+        elif _match(word, start, inputs, "the command after --") is not None:
+            found.append((start, end, _place(match)))
     return list(_cut(word, found))
 
 
-def _cut(text: str, places: Sequence[tuple[int, int, Place | Literal]]) -> Iterator[Piece]:
+def _cut(text: str, places: Sequence[tuple[int, int, Piece]]) -> Iterator[Piece]:
     """The text between the places, and the places."""
     done = 0
     for start, end, place in places:

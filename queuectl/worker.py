@@ -344,7 +344,7 @@ class _OrdersFor:
             self._link.may_be_cancelled = False
             self._hand.put_back()  # it may be one of these that was meant
             try:
-                self._cancelled = self._store.is_cancel_requested(self._claim)
+                self._cancelled = self._store.is_cancel_requested(self._claim, patiently=False)
                 self._is_blind = False
             except StoreError as error:
                 # It is looked again before long; the job itself needs no database.

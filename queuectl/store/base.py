@@ -163,8 +163,8 @@ class Store(Protocol):
     def is_any_ahead(self, groups: Collection[str]) -> bool:
         """Whether a job of some groups (of any, when none is named) is claimed ahead."""
 
-    def is_cancel_requested(self, claim: Claim) -> bool:
-        """Whether somebody asked for the end of this very attempt."""
+    def is_cancel_requested(self, claim: Claim, *, patiently: bool = True) -> bool:
+        """Whether somebody asked for the end of this very attempt. Unless ``patiently``, no writer is waited for."""
 
     def holds(self, claim: Claim) -> bool:
         """Whether the claim is still good: its attempt is the one that runs."""

@@ -78,7 +78,7 @@ _NEEDS = frozenset(("after", "after_any"))
 """The fields of a job that a user may change while it waits, and its columns that have other names."""
 CANCELLED_WAITING = "cancelled while it waited"
 _GLANCE = 0.1
-"""Seconds that a worker which must not wait waits for a database that not even a read is possible in now."""
+"""Seconds that a look waits which must not take long, where not even a read is possible now."""
 RESERVE = 100
 """Ready jobs that are left when some are claimed ahead: with fewer, other workers would soon have nothing to do."""
 _INCREMENTAL = 2
@@ -101,8 +101,6 @@ class SQLiteStore:
         self._connections = Connections(
             path, busy_timeout, synchronous="FULL" if durable else "NORMAL", turns=turns, shared=shared
         )
-        # Beside it, one that never writes: who reads with it waits for no other thread's turn to write either.
-        self._glances = Connections(path, min(busy_timeout, _GLANCE), shared=shared)
         self._sql = queries.load()
 
     @property
@@ -489,10 +487,17 @@ class SQLiteStore:
     def is_any_ahead(self, groups: Collection[str]) -> bool:
         return bool(self._value("is_any_ahead", {"groups": as_json(list(groups)) if groups else None}))
 
-    def is_cancel_requested(self, claim: Claim) -> bool:
-        fence = {"seq": claim.seq, "number": claim.number}
-        with self._glances.using() as connection:
-            return any(row[0] for row in connection.execute(self._sql["is_cancel_requested"], fence))
+    def is_cancel_requested(self, claim: Claim, *, patiently: bool = True) -> bool:
+        # One that is shared may be with another thread, which waits for its turn to write. It is closed at once: as long as
+        # a process has any connection open, a new one finds what an older one knew of files that were replaced since.
+        connections = self._connections if patiently else Connections(self.path, _GLANCE)
+        try:
+            with connections.using() as connection:
+                fence = {"seq": claim.seq, "number": claim.number}
+                return any(row[0] for row in connection.execute(self._sql["is_cancel_requested"], fence))
+        finally:
+            if connections is not self._connections:
+                connections.close()
 
     def holds(self, claim: Claim) -> bool:
         return bool(self._read("is_cancel_requested", {"seq": claim.seq, "number": claim.number}))
@@ -854,7 +859,6 @@ class SQLiteStore:
 
     def close(self) -> None:
         self._connections.close()
-        self._glances.close()
 
     def _following(self, connection: sqlite3.Connection, now: int) -> Following:
         from queuectl.store.following import Following  # few changes mean something for others

@@ -228,6 +228,22 @@ def test_a_drain_does_not_wait_for_a_damaged_database(farm: Farm, mode: str, go:
     assert_sound(farm)
 
 
+def test_a_drain_does_not_wait_when_its_last_worker_died_on_a_damaged_database(farm: Farm, mode: str) -> None:
+    farm.queue.enqueue(f"test $QUEUECTL_ATTEMPT = 2 || sleep {farm.token}", id="j")
+    workers = Foreground(farm, "--drain", "--count", "1", "--mode", mode)
+    eventually(farm.survivors)
+    farm.queue.close()
+    damage = Damage(farm, whole=False)
+    for pid in farm.workers():
+        os.kill(pid, signal.SIGKILL)
+    assert workers.process.wait(PATIENCE).returncode == 5
+    assert farm.survivors() == []
+    damage.undo()
+    assert farm.run("worker-run", "--drain", "--count", "1", "--mode", mode).returncode == 0
+    assert [attempt.outcome for attempt in farm.queue.attempts("j")] == ["crashed", "succeeded"]
+    assert_sound(farm)
+
+
 # Lost
 
 

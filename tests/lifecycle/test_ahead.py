@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import sqlite3
 from pathlib import Path
 
@@ -96,6 +97,21 @@ def test_what_had_not_begun_leaves_no_former_jobs_output_behind(farm: Farm) -> N
     logs = [Path(farm.home.log(job_id)).read_text() for job_id in "12345"]
     assert logs == ["mine\n", "mine\n", "mine\n", "former\nmine\n", "mine\n"]
     assert [attempt.log_offset for attempt in farm.queue.attempts("3")] == [0, 0]
+
+
+def test_output_older_than_its_job_is_the_jobs_own_where_its_worker_noted_it(farm: Farm) -> None:
+    """The clock was set back between the two."""
+    farm.run("config", "set", "backoff_base", "0")
+    farm.queue.enqueue(f"echo $QUEUECTL_ATTEMPT; test $QUEUECTL_ATTEMPT = 2 || sleep {farm.token}", id="j")
+    farm.start(1)
+    log = Path(farm.home.log("j"))
+    eventually(lambda: log.exists() and log.read_text() == "1\n" and farm.survivors())
+    with contextlib.closing(sqlite3.connect(farm.home.database, isolation_level=None)) as connection:
+        connection.execute("UPDATE jobs SET created_at = created_at + 3600000000")
+    os.kill(farm.workers()[0], signal.SIGKILL)
+    assert farm.queue.wait(["j"], timeout=PATIENCE)
+    assert log.read_text() == "1\n2\n"
+    assert [(each.log_offset, each.log_bytes) for each in farm.queue.attempts("j")] == [(0, 2), (2, 2)]
 
 
 @pytest.mark.parametrize("count", [1, 3])

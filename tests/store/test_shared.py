@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 import time
@@ -160,9 +161,19 @@ def test_a_cancel_is_seen_while_another_thread_waits_to_write(path: str) -> None
     claimed = claim(store)
     assert store.cancel(["a"], T0)
     seen: list[bool] = []
-    while_in_use(store._connections, lambda: seen.append(store.is_cancel_requested(claimed)))
+    while_in_use(store._connections, lambda: seen.append(store.is_cancel_requested(claimed, patiently=False)))
     assert seen == [True]
     store.close()
+
+
+def test_a_look_for_a_cancel_leaves_nothing_open(path: str) -> None:
+    """What a process has open of a damaged database keeps its next connections from finding that it was restored."""
+    store = SQLiteStore(path, PATIENCE)
+    add(store, "a")
+    claimed = claim(store)
+    store.close()
+    assert not store.is_cancel_requested(claimed, patiently=False)
+    assert [name for name in os.listdir("/dev/fd") if os.path.realpath(f"/dev/fd/{name}").startswith(path)] == []
 
 
 def test_that_one_thread_cannot_wait_is_no_matter_of_others(connections: Connections) -> None:

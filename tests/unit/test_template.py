@@ -40,6 +40,8 @@ def test_a_literal_place_among_words(ground: Path) -> None:
     assert words("echo", "x\\{.}y{}", values=("a",)) == "echo 'x{.}ya'"
     assert words("echo", "\\{2}", "\\x{}", values=("a",)) == "echo '\\{2}' '\\xa'", "what is no place is left as it is"
     assert words("sh", "-c", 'echo \\{} "$@"', "sh", values=("a",)) == "sh -c 'echo \\{} \"$@\"' sh a"
+    assert words("echo", "\\{2}", "\\{3}", "{2}", values=("a", "b")) == "echo '{2}' '{3}' b"
+    assert words("fish", "-c", "echo \\{}", "--", "{}", values=("a",)) == "fish -c 'echo {}' -- a", "no value"
     assert run(words("echo", "{}", "\\{}", "x{}y", values=("a",)), ground) == "a {} xay\n"
 
 
