@@ -502,6 +502,8 @@ def test_one_whose_lock_is_anothers_leaves_all_to_that_one(farm: Farm, mode: str
     assert {path.name for path in run.iterdir()} == there
     status = json.loads(farm.run("worker-status", "--json").stdout)
     assert (status["supervisor"]["pid"], len(status["workers"])) == (supervisor, 2)
-    assert all([each.outcome for each in farm.queue.attempts(job.id)] == ["crashed", None] for job in farm.queue.jobs())
+    outcomes = [[each.outcome for each in farm.queue.attempts(job.id)] for job in farm.queue.jobs()]
+    # Whoever takes over kills all that is left, and a keeper may have noted its job's end before its own.
+    assert all(first in ("crashed", "signaled") and later == [None] for first, *later in outcomes), outcomes
     farm.stop("--now")
     assert ran.read_text().split() == ["1", "1", "2", "2"]
