@@ -146,11 +146,12 @@ REPLACEMENT = {
 def test_while_a_worker_is_replaced(stage: Stage, name: str) -> None:
     """Its job killed it (a thread: all threads, and its own keeper). Another runs beside it."""
     add_sleeper(stage)
+    # The threads first: whoever kills its keeper may be killed by the supervisor before it does anything more.
     threads = "read -r threads < run/worker-1.pid" if stage.mode == "thread" else "threads="
     stage.add_job(
         "killer",
         f"test $QUEUECTL_ATTEMPT -gt 1 || {{ until grep -qs '^sleeper 1 begins' {stage.evidence}; "
-        f"do sleep 0.01; done; touch {stage.bait}; {threads}; kill -9 $PPID $threads 2>/dev/null; exec sleep {stage.farm.token}; }}",
+        f"do sleep 0.01; done; touch {stage.bait}; {threads}; kill -9 $threads $PPID 2>/dev/null; exec sleep {stage.farm.token}; }}",
     )
     point, _ = REPLACEMENT[name]
     assert stage.launch("worker-run", "--count", "2", point=point).wait().returncode == KILLED
