@@ -136,16 +136,16 @@ def test_what_a_database_log_would_take_is_more_than_there_is(farm: Farm, mode: 
 
 def test_outcomes_wait_for_room(farm: Farm, disk: SmallDisk, mode: str, tmp_path: Path) -> None:
     """The jobs run once, for all that their outcomes cannot be stored for a while."""
-    ran, go = tmp_path / "ran", tmp_path / "go"
-    job = f"until test -e {go}; do sleep 0.02; done; echo $QUEUECTL_JOB_ID >> {ran}"
+    begun, ran, go = tmp_path / "begun", tmp_path / "ran", tmp_path / "go"
+    job = f"echo up >> {begun}; until test -e {go}; do sleep 0.02; done; echo $QUEUECTL_JOB_ID >> {ran}"
     farm.queue.enqueue_many([{"command": job}] * 6)
     workers = Foreground(farm, "--count", "2", "--mode", mode)
-    eventually(lambda: farm.queue.counts()["processing"] == 2)
+    eventually(lambda: len(lines_of(begun)) == 2)
     disk.fill()
     go.touch()
-    eventually(lambda: workers.said("waiting for it"))
+    eventually(lambda: workers.said("waiting for it") == 2, "both have an outcome that finds no room")
     let_pass(1.3)
-    assert workers.said("waiting for it") <= 2, "once a worker"
+    assert workers.said("waiting for it") == 2, "once a worker"
     assert workers.said("can be used again") == 0
     assert sorted(lines_of(ran)) == ["1", "2"]
     assert farm.queue.counts()["processing"] == 2
@@ -255,15 +255,15 @@ def test_an_outcome_outlives_a_stop_on_a_full_disk(
     farm: Farm, disk: SmallDisk, mode: str, how: tuple[str, ...], tmp_path: Path
 ) -> None:
     """What it was is recorded by the next start, and the job does not run again."""
-    ran, go = tmp_path / "ran", tmp_path / "go"
+    begun, ran, go = tmp_path / "begun", tmp_path / "ran", tmp_path / "go"
     farm.run("config", "set", "stop_timeout", "1")
-    job = f"until test -e {go}; do sleep 0.02; done; echo $QUEUECTL_JOB_ID >> {ran}; exit"
+    job = f"echo up >> {begun}; until test -e {go}; do sleep 0.02; done; echo $QUEUECTL_JOB_ID >> {ran}; exit"
     farm.queue.enqueue_many([{"id": "good", "command": job}, {"id": "bad", "command": f"{job} 3", "max_retries": 0}])
     workers = Foreground(farm, "--count", "2", "--mode", mode)
-    eventually(lambda: farm.queue.counts()["processing"] == 2)
+    eventually(lambda: len(lines_of(begun)) == 2)
     disk.fill()
     go.touch()
-    eventually(lambda: workers.said("waiting for it"))
+    eventually(lambda: workers.said("waiting for it") == 2, "both have an outcome that finds no room")
     asked_at = time.monotonic()
     assert errors_of(farm, "worker-stop", *how) == (0, ["queuectl: the workers have stopped"])
     assert time.monotonic() - asked_at < 15, "well before workers that do not end would be killed"
