@@ -10,6 +10,7 @@ import math
 import re
 import time
 from datetime import datetime, timedelta, timezone
+from typing import NamedTuple
 
 from queuectl.errors import InvalidInput, shown
 
@@ -45,6 +46,23 @@ class Clock:
 
 
 SYSTEM_CLOCK = Clock()
+
+
+class Instant(NamedTuple):
+    """A moment by both clocks, from which others are told: the wall clock may be set meanwhile."""
+
+    on: int
+    """Microseconds since the epoch."""
+    at: float
+    """Seconds of the monotonic clock."""
+
+    def wall_clock(self, moment: float) -> int:
+        """A moment of the monotonic clock in microseconds since the epoch."""
+        return self.on + round((moment - self.at) * SECOND)
+
+    def monotonic(self, micros: int) -> float:
+        """The reverse of :meth:`wall_clock`."""
+        return self.at + (micros - self.on) / SECOND
 
 
 def seconds(value: object, what: str = "duration") -> float:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 from queuectl import files, memory, pidfile, slot
 from queuectl.cgroup import WorkerGroups
+from queuectl.clock import SYSTEM_CLOCK
+from queuectl.crowd import Crowd
 from queuectl.errors import QueueError, StoreDamaged
 from queuectl.home import Home
 from queuectl.inbox import Inbox
@@ -34,6 +36,8 @@ FAILED_TO_RUN = 70
 _MANY_DESCRIPTORS = 4096
 """For 512 threads: each has a line, a keeper, the wake-up FIFO, and the database with its log."""
 
+_SIGNALS = signal.valid_signals()
+_RESET = _SIGNALS - {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}
 _WOKEN_BY_CHILDREN = (signal.SIGCHLD,)
 
 
@@ -56,7 +60,7 @@ def fork(main: Callable[[], None], title: str, keep_open: Collection[int]) -> in
     default signals, and no descriptor but 0 to 2, the log's and ``keep_open``: above all not the
     supervisor's lock.
     """
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     try:
         pid = os.fork()
         if pid == 0:
@@ -107,7 +111,7 @@ def run_keeper(terms: Terms, number: int, descriptor: int) -> None:
     become_subreaper()
     name = f"worker-{number}"
     terms.groups.enter(name)
-    keep(descriptor, _open_slot(terms.home.slot(name)), Inbox(_WOKEN_BY_CHILDREN))
+    keep(descriptor, _open_slot(terms.home.slot(name)), Inbox(_WOKEN_BY_CHILDREN), terms.home)
 
 
 def run_threads(terms: Terms, control: socket.socket) -> None:
@@ -190,7 +194,8 @@ def _store(terms: Terms, *, shared: bool = False) -> SQLiteStore:
 def _work(terms: Terms, name: str, store: SQLiteStore, runner: Runner, link: WorkerLink) -> None:
     try:
         check(terms.home, store)
-        drained = Worker(name, terms.home, store, runner, link, terms.settings, drain=terms.drain).run()
+        crowd = Crowd(int(name.rpartition("-")[2]), SYSTEM_CLOCK)
+        drained = Worker(name, terms.home, store, runner, link, terms.settings, crowd, drain=terms.drain).run()
     except StoreDamaged:
         if terms.drain:
             link.close(SPOILT)
@@ -224,7 +229,7 @@ def _reset_signals() -> None:
     Python's own two stay ignored here: a spawn resets them.
     """
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals() - {signal.SIGPIPE, signal.SIGXFSZ, signal.SIGKILL, signal.SIGSTOP}:
+    for number in _RESET:
         if signal.getsignal(number) is not signal.SIG_DFL:
             signal.signal(number, signal.SIG_DFL)
 

@@ -6,12 +6,12 @@ import errno
 import logging
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from queuectl import joblog, slot
-from queuectl.clock import SYSTEM_CLOCK, Clock, human
+from queuectl.clock import SYSTEM_CLOCK, Clock, Instant, human
 from queuectl.model import (
     CRASHED,
     FAILED,
@@ -101,9 +101,31 @@ class Orders(Protocol):
         Each order is returned once.
         """
 
+
+class WorkerOrders(Orders, Protocol):
+    """The orders of a worker, which has other things to see to while it waits."""
+
     @property
     def is_abandoned(self) -> bool:
         """Whether the supervisor died."""
+
+    @property
+    def is_called(self) -> bool:
+        """Whether there is something for :meth:`wait` to hear of, or to see to."""
+
+    def attend(self, descriptor: int | None = None) -> bool:
+        """Sleep until there is news, and see to nothing of it; returns whether ``descriptor`` is readable."""
+
+
+class Series(NamedTuple):
+    """Attempts that may follow each other at once, each on the same conditions."""
+
+    tasks: list[Assignment]
+    claimed: Instant
+    until: float
+    """When the last of them may begin, in seconds of the monotonic clock."""
+    mark: int
+    """What :func:`queuectl.recall.mark` returned when they were claimed: once it differs, none may begin any more."""
 
 
 class Runner(Protocol):
@@ -117,8 +139,15 @@ class Runner(Protocol):
     def signs(self) -> tuple[int, ...]:
         """The descriptors to watch when it is not ready."""
 
-    def run(self, task: Assignment, orders: Orders) -> Outcome:
-        """Run an attempt to its end; when this returns, nothing of it is left."""
+    @property
+    def next_began(self) -> float | None:
+        """When the next attempt of a series began, in seconds of the monotonic clock; None where it has not."""
+
+    def run(self, task: Assignment, orders: WorkerOrders, series: Callable[[], Series]) -> Outcome:
+        """Run an attempt to its end; when this returns, nothing of it is left.
+
+        Attempts that follow it in its ``series`` may have begun by then. They are the next to be run, in their order.
+        """
 
 
 class LocalRunner:
@@ -133,8 +162,9 @@ class LocalRunner:
 
     is_ready = True
     signs: tuple[int, ...] = ()
+    next_began = None
 
-    def run(self, task: Assignment, orders: Orders) -> Outcome:
+    def run(self, task: Assignment, orders: Orders, series: Callable[[], Series] | None = None) -> Outcome:
         try:
             log = self._open_log(task, orders)
         except OSError as error:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from queuectl import recall, wake
-from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock
+from queuectl.clock import SECOND, SYSTEM_CLOCK, Clock, Instant
+from queuectl.crowd import Crowd
 from queuectl.errors import StoreBusy, StoreDamaged, StoreError
 from queuectl.hand import Hand
 from queuectl.home import Home
@@ -16,8 +17,8 @@ from queuectl.link import READY, WorkerLink
 from queuectl.model import NOT_STARTED, Claim, Settled
 from queuectl.pruning import Janitor
 from queuectl.retry import Ending, fraction, verdict_on
-from queuectl.runner import ABANDON, CANCEL, Order, Runner, assignment
-from queuectl.settings import Live
+from queuectl.runner import ABANDON, CANCEL, Assignment, Order, Runner, Series, assignment
+from queuectl.settings import Live, Settings
 from queuectl.store.base import Store
 
 logger = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Worker:
         runner: Runner,
         link: WorkerLink,
         settings: Live,
+        crowd: Crowd,
         *,
         drain: bool = False,
         clock: Clock = SYSTEM_CLOCK,
@@ -62,10 +64,12 @@ class Worker:
         self._wake = wake.open_fifo(home.wake)
         self._woken = 0
         self._hand = Hand(clock)
-        self._claimed_on = 0
-        self._claimed_at = 0.0
+        self._claimed = Instant(0, 0.0)
         self._began_at = 0.0
         self._mark = 0
+        self._crowd = crowd
+        self._rest = 0.0
+        """Seconds for which the next jobs are left to others."""
         self._failing: set[str] = set()
         """What could not be done with the database when it was last tried."""
         self._lead = self._lead_of_wall_clock()
@@ -74,6 +78,7 @@ class Worker:
     def run(self) -> bool:
         """Work; returns whether it ended because the queue is drained."""
         self._link.tell(READY)
+        self._rest = self._crowd.rest()
         try:
             return self._work_on()
         finally:
@@ -91,9 +96,14 @@ class Worker:
             if claim is None and not self._runner.is_ready:
                 self._wait_for_runner()
                 continue
+            if claim is None and self._rest:
+                self._link.listen(self._rest)
+                self._rest = 0.0
+                continue
             if claim is None:
                 claim = self._claim()
             if claim is not None:
+                self._crowd.go_on(claim.seq)
                 self._janitor.rest()
                 claim = self._work(claim)
             elif self._is_drained():
@@ -145,12 +155,12 @@ class Worker:
 
     def _moment_of_claim(self) -> int:
         """By the wall clock, and before this: what is measured from then on by the other clock is rather too short."""
-        self._claimed_on = self._clock.now()
-        self._claimed_at = self._began_at = self._clock.monotonic()
+        self._claimed = Instant(self._clock.now(), self._clock.monotonic())
+        self._began_at = self._claimed.at
         if self._hand.most > 1:
             # Nobody else can write now: whoever changes something later has this changed later still.
             self._mark = recall.mark(self._home)
-        return self._claimed_on
+        return self._claimed.on
 
     def _guards_needed(self) -> int:
         """1 when somebody else must watch for the next scheduled job, since this worker gets busy."""
@@ -159,24 +169,36 @@ class Worker:
     def _work(self, claim: Claim) -> Claim | None:
         """Run a claimed job and see to what came of it; the next claim, if there is one already."""
         settings = self._settings.current()
-        task = assignment(claim, settings, self._home.log(claim.id), self._home.database)
-        outcome = self._runner.run(task, _OrdersFor(claim, self._link, self._store, self._hand, self._settle_early))
+        orders = _OrdersFor(claim, self._link, self._store, self._hand, self._settle_early)
+        outcome = self._runner.run(
+            self._assignment(claim, settings), orders, lambda: self._series([claim, *self._hand.ahead], settings)
+        )
         if outcome.kind == NOT_STARTED:
             self._link.listen(0)  # what waits for a process hears of a stop by that
-        took = self._clock.monotonic() - self._began_at
+        ended_at = self._runner.next_began or self._clock.monotonic()
         verdict = verdict_on(claim, outcome, settings, self._draw)
-        ended_at = (claim.started_at or 0) + round(took * SECOND)
-        self._hand.note(Ending(claim, outcome, verdict, ended_at), took)
-        return self._begin_another() if self._may_begin_another() else self._settle()
+        took = ended_at - self._began_at
+        self._hand.note(Ending(claim, outcome, verdict, self._claimed.wall_clock(ended_at)), took)
+        if self._may_begin_another():
+            return self._begin_another()
+        self._rest = self._crowd.rest(took, claim.seq)
+        return self._settle()
+
+    def _assignment(self, claim: Claim, settings: Settings) -> Assignment:
+        return assignment(claim, settings, self._home.log(claim.id), self._home.database)
+
+    def _series(self, claims: list[Claim], settings: Settings) -> Series:
+        tasks = [self._assignment(claim, settings) for claim in claims]
+        return Series(tasks, self._claimed, self._hand.until, self._mark)
 
     def _begin_another(self) -> Claim:
-        """Begin what was claimed ahead. The database learns of it with its end, or before long."""
-        self._began_at = self._clock.monotonic()
-        return self._hand.begin(self._claimed_on + round((self._began_at - self._claimed_at) * SECOND))
+        """Begin what was claimed ahead, or has begun already. The database learns of it with its end, or before long."""
+        self._began_at = self._runner.next_began or self._clock.monotonic()
+        return self._hand.begin(self._claimed.wall_clock(self._began_at))
 
     def _may_begin_another(self) -> bool:
-        """Whether there is a job that was claimed ahead, and nothing that speaks against it any more."""
-        return (
+        """Whether there is a job that was claimed ahead, and nothing that speaks against it; or it has begun."""
+        return self._runner.next_began is not None or (
             bool(self._hand.ahead)
             and not self._link.stopping
             and self._clock.monotonic() < self._hand.until
@@ -198,15 +220,15 @@ class Worker:
                 lost = " and ".join(f"{each.claim.id} ({each.outcome.kind})" for each in self._hand.endings)
                 raise StoreError(f"the outcome of job {lost} could not be stored")
         self._tell(settled, is_busy=bool(settled.following))
-        return self._hand.take(settled.following, self._claimed_at)
+        return self._hand.take(settled.following, self._claimed.at)
 
     def _settle_now(self) -> Settled:
-        next_for = self.name if self._runner.is_ready and not self._link.stopping else None
+        goes_on = self._runner.is_ready and not self._link.stopping and not self._rest
         return self._store.settle(
             self._hand.endings,
             self._moment_of_claim,
             unbegun=self._hand.unbegun,
-            next_for=next_for,
+            next_for=self.name if goes_on else None,
             most=self._hand.most,
         )
 
@@ -336,8 +358,18 @@ class _OrdersFor:
 
     @property
     def is_abandoned(self) -> bool:
-        """Whether the supervisor died."""
+        """As :attr:`queuectl.runner.WorkerOrders.is_abandoned`."""
         return self._link.order is ABANDON
+
+    @property
+    def is_called(self) -> bool:
+        """As :attr:`queuectl.runner.WorkerOrders.is_called`."""
+        return self._link.stopping or self._link.may_be_cancelled or self._hand.patience == 0
+
+    def attend(self, descriptor: int | None = None) -> bool:
+        """As :meth:`queuectl.runner.WorkerOrders.attend`."""
+        also = () if descriptor is None else (descriptor,)
+        return bool(self._link.listen(None if self.is_called else self._hand.patience, also))
 
     def _is_cancelled(self) -> bool:
         if self._link.may_be_cancelled and not self._cancelled:

@@ -114,6 +114,62 @@ def test_output_older_than_its_job_is_the_jobs_own_where_its_worker_noted_it(far
     assert [(each.log_offset, each.log_bytes) for each in farm.queue.attempts("j")] == [(0, 2), (2, 2)]
 
 
+def test_what_was_claimed_with_a_job_that_kills_its_worker(farm: Farm, mode: str) -> None:
+    """What ended before it is not run again, and what was to come after it costs nothing."""
+    farm.run("config", "set", "backoff_base", "0")
+    ran = farm.directory / "ran"
+    commands = [f"echo $QUEUECTL_JOB_ID >> {ran}"] * JOBS
+    commands[int(LONG) - 1] += "; test $QUEUECTL_ATTEMPT = 2 || { kill -9 $PPID; sleep 60; }"
+    farm.queue.add_many([{"command": each, "max_retries": 1} for each in commands])
+    farm.start(1, mode)
+    assert farm.queue.wait(timeout=PATIENCE)
+    jobs = [str(number) for number in range(1, JOBS + 1)]
+    assert sorted(ran.read_text().split()) == sorted([*jobs, LONG])
+    for job in jobs:
+        outcomes = [attempt.outcome for attempt in farm.queue.attempts(job)]
+        if job == LONG:
+            assert outcomes == ["crashed", "succeeded"]
+        else:
+            assert [each for each in outcomes if each != "released"] == ["succeeded"]
+            assert farm.queue.get(job).attempts == 1
+    assert_books_balance(farm.queue)
+
+
+def test_what_was_claimed_with_a_job_that_is_cancelled(farm: Farm, mode: str) -> None:
+    """It is ended at once, though nobody may know yet that it is the one that runs."""
+    gate = farm.directory / "gate"
+    commands = ["true"] * JOBS
+    commands[int(LONG) - 1] = f"touch {gate}; exec sleep {farm.token}"
+    farm.queue.add_many([{"command": each} for each in commands])
+    farm.start(1, mode)
+    eventually(gate.exists)
+    farm.queue.cancel(LONG)
+    assert farm.queue.wait(timeout=PATIENCE) is False
+    assert farm.survivors() == []
+    assert farm.queue.counts() == {"pending": 0, "processing": 0, "completed": JOBS - 1, "dead": 0, "cancelled": 1}
+    assert all(len(farm.queue.attempts(job.id)) == 1 for job in farm.queue.jobs())
+    assert_books_balance(farm.queue)
+
+
+@pytest.mark.parametrize("how", [(), ("--now",)])
+def test_a_stop_amid_jobs_that_were_claimed_together(farm: Farm, mode: str, how: tuple[str, ...]) -> None:
+    """The one that runs ends by itself, or is ended; none is begun after it."""
+    gate = farm.directory / "gate"
+    commands = [f"touch {farm.directory}/after"] * JOBS
+    commands[: int(LONG)] = ["true"] * int(LONG)
+    until_told = f"until grep -qs stopping: {farm.home.supervisor_log}; do sleep 0.02; done; sleep 1"
+    commands[int(LONG) - 1] = f"touch {gate}; {f'exec sleep {farm.token}' if how else until_told}"
+    farm.queue.add_many([{"command": each} for each in commands])
+    farm.start(1, mode)
+    eventually(gate.exists)
+    farm.stop(*how)
+    assert not (farm.directory / "after").exists()
+    assert farm.queue.get(LONG).state == ("pending" if how else "completed")
+    assert [attempt.outcome for attempt in farm.queue.attempts(LONG)] == ["released" if how else "succeeded"]
+    assert farm.queue.counts()["completed"] == int(LONG) - bool(how)
+    assert_books_balance(farm.queue)
+
+
 @pytest.mark.parametrize("count", [1, 3])
 def test_a_stop_leaves_what_has_not_begun_as_it_was(farm: Farm, mode: str, count: int) -> None:
     farm.queue.add_many([{"command": "true"}] * 4000)

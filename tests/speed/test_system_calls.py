@@ -14,13 +14,15 @@ import pytest
 from strace import refusal
 
 from queuectl import Queue
+from queuectl.store.sqlite import RESERVE
 
 pytestmark = pytest.mark.skipif(bool(refusal()), reason=refusal())
 
 FIRST, LAST = 10, 60
 """Calls are counted from the start of one job to that of the other, so that neither start nor end of a worker counts."""
 MOST_CALLS = {"process": 52, "thread": 61}
-"""For a job, by all processes of queuectl, also between the fork and the job's first program.
+MOST_OF_SEVERAL = {"process": 39, "thread": 42}
+"""For a job that is claimed alone, and for one of several, by all processes of queuectl, also between the fork and the job's first program.
 
 Those do not count with which the C library resets each signal there: how many there are is its affair.
 """
@@ -50,13 +52,21 @@ def calls_between(trace: list[str]) -> list[Call]:
     return found
 
 
-def trace_of(workers: int, mode: str, tmp_path: Path) -> list[str]:
-    """What ``strace`` tells of a drain of short jobs."""
+PROGRAM = ("-m", "queuectl")
+UNHURRIED = (
+    "-c",
+    "from queuectl import __main__, hand; hand.SHORT = 60; hand.LONGEST = 60; __main__.main()",
+)
+"""Takes jobs for short ones though ``strace`` slows them down."""
+
+
+def trace_of(workers: int, mode: str, tmp_path: Path, more: int = 1, program: tuple[str, ...] = PROGRAM) -> list[str]:
+    """What ``strace`` tells of a drain of ``LAST`` short jobs, and of some more."""
     queue = Queue.init(tmp_path / "queuectl.db")
-    queue.add_many([{"command": "true"}] * (LAST + 1))
+    queue.add_many([{"command": "true"}] * (LAST + more))
     queue.close()
     trace = tmp_path / "trace"
-    worker = [sys.executable, "-m", "queuectl", "worker-run", "--count", str(workers), "--mode", mode, "--drain"]
+    worker = [sys.executable, *program, "worker-run", "--count", str(workers), "--mode", mode, "--drain"]
     command = ["strace", "-f", "-y", "-qq", "--signal=none", "-o", str(trace), *worker]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=110, check=False)
     assert done.returncode == 0, done.stderr
@@ -68,10 +78,16 @@ def calls_of(workers: int, mode: str, tmp_path: Path) -> list[Call]:
     return calls_between(trace_of(workers, mode, tmp_path))
 
 
+def table_of(calls: list[Call]) -> str:
+    """How often each was called, for a job."""
+    counted = Counter(call.name for call in calls)
+    return "\n".join(f"{number / (LAST - FIRST):7.2f} {name}" for name, number in counted.most_common())
+
+
 def test_few_system_calls_a_job(tmp_path: Path, mode: str) -> None:
     calls = calls_of(1, mode, tmp_path)
     counted = Counter(call.name for call in calls)
-    table = "\n".join(f"{number / (LAST - FIRST):7.2f} {name}" for name, number in counted.most_common())
+    table = table_of(calls)
     assert len(calls) / (LAST - FIRST) <= MOST_CALLS[mode], f"a job, in {mode} mode:\n{table}"
 
     # What a transaction frees the next one wants: to give it back means to get each page anew, zeroed. Here it is glibc
@@ -84,6 +100,11 @@ def test_few_system_calls_a_job(tmp_path: Path, mode: str) -> None:
     synced = [call.line for call in calls if call.name in ("fsync", "fdatasync")]
     assert len(synced) <= 2, "\n".join(synced)
     assert all(re.search(r"queuectl\.db(-wal)?>", line) for line in synced), "\n".join(synced)
+
+
+def test_fewer_system_calls_a_job_where_several_are_claimed_at_once(tmp_path: Path, mode: str) -> None:
+    calls = calls_between(trace_of(1, mode, tmp_path, 2 * RESERVE, UNHURRIED))
+    assert len(calls) / (LAST - FIRST) <= MOST_OF_SEVERAL[mode], f"a job, in {mode} mode:\n{table_of(calls)}"
 
 
 def test_threads_read_no_page_that_another_of_them_wrote(tmp_path: Path) -> None:

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 from farm import PATIENCE
-from unit.support import HandClock
+from unit.support import StandingClock
 
 from queuectl import Queue, recall
+from queuectl.crowd import Crowd
 from queuectl.errors import StoreBusy, StoreError
 from queuectl.home import Home
-from queuectl.link import LOOK_FOR_CANCEL, WorkerLink
+from queuectl.link import LOOK_FOR_CANCEL, STOP, WorkerLink
 from queuectl.model import SUCCEEDED, Claim, Outcome
 from queuectl.runner import CANCEL, Assignment, Orders
 from queuectl.settings import Live
@@ -26,16 +27,12 @@ from queuectl.worker import Worker
 JOBS = 200
 
 
-class StandingClock(HandClock):
-    def monotonic(self) -> float:
-        return self.time / 1_000_000
-
-
 class Bench:
     """A worker whose jobs do nothing but what ``during`` says of them, by their ids."""
 
     is_ready = True
     signs: tuple[int, ...] = ()
+    next_began = None
 
     def __init__(self, home: Home) -> None:
         self.clock = StandingClock()
@@ -47,6 +44,7 @@ class Bench:
         """How many ends each transaction recorded, and how many jobs it gave back."""
         ours, self.supervisor = socket.socketpair()
         self.link = WorkerLink(ours, heartbeat=10 * PATIENCE)
+        self.crowd = Crowd(1, self.clock)
         self.worker = Worker(
             "w",
             home,
@@ -54,6 +52,7 @@ class Bench:
             self,
             self.link,
             Live(home.settings, print),
+            self.crowd,
             drain=True,
             clock=self.clock,  # type: ignore[arg-type]
         )
@@ -70,7 +69,7 @@ class Bench:
         self.settled.append((len(endings), len(unbegun)))
         return SQLiteStore.settle(self.store, endings, *arguments, unbegun=unbegun, **options)
 
-    def run(self, task: Assignment, orders: Orders) -> Outcome:
+    def run(self, task: Assignment, orders: Orders, series: object) -> Outcome:
         self.ran.append(task.job_id)
         self.during.get(task.job_id, lambda orders: None)(orders)
         return Outcome(SUCCEEDED, 0)
@@ -232,3 +231,23 @@ def test_what_takes_long_is_noted_and_the_rest_given_back_while_it_runs(bench: B
     assert bench.worker.run()
     assert states(bench) == {"completed": JOBS}
     assert bench.store.faults() == []
+
+
+def test_a_worker_that_rests_claims_nothing_with_what_it_records(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And hears of a stop meanwhile."""
+    rests = iter([0.0, 0.0, 0.01])  # before the first job, and after two of them
+
+    def rest(took: float = 0, seq: int = 0) -> float:
+        if (seconds := next(rests, None)) is not None:
+            return seconds
+        assert states(bench) == {"completed": 2, "processing": 1, "pending": JOBS - 3}
+        bench.supervisor.send(STOP)
+        return 10 * PATIENCE
+
+    monkeypatch.setattr(bench.crowd, "rest", rest)
+    taken: list[int] = []
+    monkeypatch.setattr(bench.crowd, "go_on", taken.append)
+    assert not bench.worker.run()
+    assert bench.ran == ["1", "2", "3"]
+    assert states(bench) == {"completed": 3, "pending": JOBS - 3}
+    assert len(taken) == 3
