@@ -259,10 +259,6 @@ class Supervisor:
         return file_identity(self.home.database), file_identity(self.home.supervisor_lock)
 
     @property
-    def _is_database_lost(self) -> bool:
-        return file_identity(self.home.database) != self._ground[0]
-
-    @property
     def _is_lock_lost(self) -> bool:
         """Whether what we hold is no longer the lock: workers of these names may be another supervisor's now."""
         return file_identity(self.home.supervisor_lock) != self._ground[1]
@@ -271,7 +267,7 @@ class Supervisor:
         """The queue was deleted or replaced: nothing can be recorded any more. Or the lock was: another may run."""
         if self.status == StoreError.exit_code or self._look_at_ground() == self._ground:
             return
-        lost = self.home.database if self._is_database_lost else self.home.supervisor_lock
+        lost = self.home.supervisor_lock if self._look_at_ground()[0] == self._ground[0] else self.home.database
         logger.error("%s was deleted or replaced while workers ran: stopping", lost)
         self._stop_now(StoreError.exit_code)
 
@@ -346,7 +342,7 @@ class Supervisor:
         ]
         if not dead:
             return
-        is_ours = not (self._is_database_lost or self._is_lock_lost)
+        is_ours = self._look_at_ground() == self._ground
         if is_ours and not self._rescue({member.name for member in dead}):
             self._mend_at = now + _STORE_PAUSE
             if self.stop is None or not self.stop.ordered:

@@ -159,8 +159,12 @@ def test_outcomes_wait_for_room(farm: Farm, disk: SmallDisk, mode: str, tmp_path
 def test_a_job_that_fills_the_disk_with_its_log(farm: Farm, disk: SmallDisk, mode: str) -> None:
     """It hears of it as every program does, and what it makes of it is its outcome."""
     workers = Foreground(farm, "--count", "1", "--mode", mode)
-    farm.queue.enqueue("head -c 30000000 /dev/zero || exit 7", id="j", max_retries=0)
-    farm.queue.enqueue("true", id="next")
+    farm.queue.enqueue_many(
+        [
+            {"id": "j", "command": "head -c 30000000 /dev/zero || exit 7", "max_retries": 0},
+            {"id": "next", "command": "true"},
+        ]
+    )
     eventually(lambda: workers.said("waiting for it"))
     assert workers.said("No space left") == 0, "it is the job's to say so"
     log = Path(farm.home.log("j"))
