@@ -9,9 +9,10 @@ for something else than a processor, do not rest.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from queuectl import files
-from queuectl.clock import Clock
+from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.hand import SHORT
 
 _BUSY = 3
@@ -24,13 +25,35 @@ _AWAKE = 1.0
 """Seconds without a rest after one in which the others did less than the worker alone would have done."""
 
 
+def usable_processors() -> int:
+    """The processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ready_processes() -> int:
+    """Processes of the machine that run or could; 0 where the system does not tell."""
+    # As in "0.20 0.18 0.12 1/80 11206".
+    ready, slash, _ = (files.read_small("/proc/loadavg") or "").partition("/")
+    return int(ready.split()[-1]) if slash else 0
+
+
 class Crowd:
     """Tells a worker, by its number, whether it is in the way of others."""
 
-    def __init__(self, number: int, clock: Clock) -> None:
+    def __init__(
+        self,
+        number: int,
+        *,
+        clock: Clock = SYSTEM_CLOCK,
+        processors: int | None = None,
+        ready: Callable[[], int] = ready_processes,
+    ) -> None:
         self._clock = clock
-        self._processors = _processors()
-        self._is_tireless = number <= _TIRELESS * self._processors
+        self._ready = ready
+        if processors is None:
+            processors = usable_processors()
+        self._enough = _BUSY * processors
+        self._is_tireless = number <= _TIRELESS * processors
         self._rest = 0.0
         self._awake_until = 0.0
         self._seq = 0
@@ -38,7 +61,12 @@ class Crowd:
 
     def rest(self, took: float = 0.0, seq: int = 0) -> float:
         """Seconds for which to claim nothing after job ``seq``, which took some seconds, or at first; 0 for not to rest."""
-        if self._is_tireless or took > SHORT or self._clock.monotonic() < self._awake_until or not self._is_full():
+        if (
+            self._is_tireless
+            or took > SHORT
+            or self._clock.monotonic() < self._awake_until
+            or self._ready() <= self._enough
+        ):
             self._rest = 0.0
         else:
             self._rest = min(max(_FIRST_REST, 2 * self._rest), _LONGEST_REST)
@@ -49,18 +77,3 @@ class Crowd:
         """Note which job comes next: those between it and the last one are what others did meanwhile, or most of it."""
         if self._rest and self._took and (seq - self._seq) * self._took < self._rest:
             self._awake_until = self._clock.monotonic() + _AWAKE
-
-    def _is_full(self) -> bool:
-        return _ready() > _BUSY * self._processors
-
-
-def _processors() -> int:
-    """The processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _ready() -> int:
-    """Processes of the machine that run or could; 0 where the system does not tell."""
-    # As in "0.20 0.18 0.12 1/80 11206".
-    ready, slash, _ = (files.read_small("/proc/loadavg") or "").partition("/")
-    return int(ready.split()[-1]) if slash else 0

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from queuectl import files, memory, pidfile, slot
 from queuectl.cgroup import WorkerGroups
-from queuectl.clock import SYSTEM_CLOCK
 from queuectl.crowd import Crowd
 from queuectl.errors import QueueError, StoreDamaged
 from queuectl.home import Home
@@ -194,7 +193,7 @@ def _store(terms: Terms, *, shared: bool = False) -> SQLiteStore:
 def _work(terms: Terms, name: str, store: SQLiteStore, runner: Runner, link: WorkerLink) -> None:
     try:
         check(terms.home, store)
-        crowd = Crowd(int(name.rpartition("-")[2]), SYSTEM_CLOCK)
+        crowd = Crowd(int(name.rpartition("-")[2]))
         drained = Worker(name, terms.home, store, runner, link, terms.settings, crowd, drain=terms.drain).run()
     except StoreDamaged:
         if terms.drain:

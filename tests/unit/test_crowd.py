@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from unit.support import StandingClock
 
-from queuectl import crowd, files
-from queuectl.crowd import Crowd
+from queuectl.crowd import Crowd, ready_processes, usable_processors
 from queuectl.hand import SHORT
 
 TIRELESS = 4
@@ -19,23 +18,17 @@ TIRELESS = 4
 class Machine:
     """Two processors, and so many processes for them."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ready: str | None = "7"
+    def __init__(self) -> None:
+        self.ready = 7
         self.clock = StandingClock()
-        monkeypatch.setattr(crowd, "_processors", lambda: 2)
-        monkeypatch.setattr(files, "read_small", self.read)
-
-    def read(self, path: str) -> str | None:
-        assert path == "/proc/loadavg"
-        return self.ready and f"0.20 0.18 0.12 {self.ready}/80 11206\n"
 
     def worker(self, number: int = TIRELESS + 1) -> Crowd:
-        return Crowd(number, self.clock)
+        return Crowd(number, clock=self.clock, processors=2, ready=lambda: self.ready)
 
 
 @pytest.fixture
-def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    return Machine(monkeypatch)
+def machine() -> Machine:
+    return Machine()
 
 
 def test_a_worker_too_many_rests_longer_and_longer(machine: Machine) -> None:
@@ -44,9 +37,9 @@ def test_a_worker_too_many_rests_longer_and_longer(machine: Machine) -> None:
     assert rests[0] > 0
     assert rests[1] == 2 * rests[0]
     assert rests[2] == rests[3] == max(rests)
-    machine.ready = "2"
+    machine.ready = 2
     assert spare.rest(SHORT / 2, 5000) == 0
-    machine.ready = "7"
+    machine.ready = 7
     assert spare.rest(SHORT / 2, 6000) == rests[0], "it begins anew"
 
 
@@ -58,8 +51,8 @@ def test_nobody_rests_whose_jobs_take_longer(machine: Machine) -> None:
     assert machine.worker().rest(2 * SHORT, 1) == 0
 
 
-@pytest.mark.parametrize("ready", ["1", "6", None])
-def test_nobody_rests_while_a_processor_is_free(machine: Machine, ready: str | None) -> None:
+@pytest.mark.parametrize("ready", [1, 6, 0])
+def test_nobody_rests_while_a_processor_is_free(machine: Machine, ready: int) -> None:
     """Or where the system does not tell."""
     machine.ready = ready
     assert machine.worker().rest(SHORT / 2, 1) == 0
@@ -88,5 +81,5 @@ def test_a_rest_at_first_tells_nothing_of_others(machine: Machine) -> None:
 
 @pytest.mark.skipif(not Path("/proc/loadavg").exists(), reason="the system does not tell")
 def test_what_this_system_tells() -> None:
-    assert 1 <= crowd._processors() <= (os.cpu_count() or 1)
-    assert crowd._ready() >= 1, "we run"
+    assert 1 <= usable_processors() <= (os.cpu_count() or 1)
+    assert ready_processes() >= 1, "we run"

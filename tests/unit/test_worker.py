@@ -27,6 +27,20 @@ from queuectl.worker import Worker
 JOBS = 200
 
 
+class Others(Crowd):
+    """Other workers, in whose favour one rests for some seconds after some jobs, by their numbers; after 0 at first."""
+
+    def __init__(self) -> None:
+        self.rests: dict[int, float] = {}
+        self.told: list[int] = []
+
+    def rest(self, took: float = 0.0, seq: int = 0) -> float:
+        return self.rests.get(seq, 0)
+
+    def go_on(self, seq: int) -> None:
+        self.told.append(seq)
+
+
 class Bench:
     """A worker whose jobs do nothing but what ``during`` says of them, by their ids."""
 
@@ -44,7 +58,7 @@ class Bench:
         """How many ends each transaction recorded, and how many jobs it gave back."""
         ours, self.supervisor = socket.socketpair()
         self.link = WorkerLink(ours, heartbeat=10 * PATIENCE)
-        self.crowd = Crowd(1, self.clock)
+        self.crowd = Others()
         self.worker = Worker(
             "w",
             home,
@@ -233,21 +247,23 @@ def test_what_takes_long_is_noted_and_the_rest_given_back_while_it_runs(bench: B
     assert bench.store.faults() == []
 
 
-def test_a_worker_that_rests_claims_nothing_with_what_it_records(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_worker_that_rests_claims_nothing_with_what_it_records(bench: Bench) -> None:
     """And hears of a stop meanwhile."""
-    rests = iter([0.0, 0.0, 0.01])  # before the first job, and after two of them
 
-    def rest(took: float = 0, seq: int = 0) -> float:
-        if (seconds := next(rests, None)) is not None:
-            return seconds
-        assert states(bench) == {"completed": 2, "processing": 1, "pending": JOBS - 3}
-        bench.supervisor.send(STOP)
-        return 10 * PATIENCE
+    def look(orders: Orders) -> None:
+        assert states(bench) == {"completed": 1, "processing": 1, "pending": JOBS - 2}
 
-    monkeypatch.setattr(bench.crowd, "rest", rest)
-    taken: list[int] = []
-    monkeypatch.setattr(bench.crowd, "go_on", taken.append)
+    bench.crowd.rests = {1: 0.01, 3: 10 * PATIENCE}
+    bench.during["2"] = look
+    bench.during["3"] = lambda orders: bench.supervisor.send(STOP)
     assert not bench.worker.run()
     assert bench.ran == ["1", "2", "3"]
     assert states(bench) == {"completed": 3, "pending": JOBS - 3}
-    assert len(taken) == 3
+    assert bench.crowd.told == [1, 2, 3]
+
+
+def test_a_worker_may_rest_before_its_first_job(bench: Bench) -> None:
+    bench.crowd.rests[0] = 10 * PATIENCE
+    bench.supervisor.send(STOP)
+    assert not bench.worker.run()
+    assert bench.ran == []
