@@ -98,7 +98,7 @@ class Worker:
                 continue
             if claim is None and self._rest:
                 self._link.listen(self._rest)
-                self._rest = 0.0
+                self._rest = self._crowd.rest_on()
                 continue
             if claim is None:
                 claim = self._claim()

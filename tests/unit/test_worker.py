@@ -37,6 +37,9 @@ class Others(Crowd):
     def rest(self, took: float = 0.0, seq: int = 0) -> float:
         return self.rests.get(seq, 0)
 
+    def rest_on(self) -> float:
+        return 0
+
     def go_on(self, seq: int) -> None:
         self.told.append(seq)
 
