@@ -10,17 +10,17 @@ from __future__ import annotations
 
 import os
 
-from queuectl import files
 from queuectl.clock import SYSTEM_CLOCK, Clock
 from queuectl.hand import SHORT
 
 _BUSY = 3
-"""Processes for each processor of the machine that run or could: with more than that, all processors are taken."""
+"""Processes for each processor of the machine that run or could: with more than that, all processors are taken. While
+workers are started, one for each is enough: to start them is what takes the processors."""
 _TIRELESS = 2
 """Workers for each processor that they may use, that never rest: while some start processes, others wait for a turn to write."""
 _NAP = 0.2
 """Seconds after which who rests looks whether a processor has nothing to do."""
-_FIRST_REST, _LONGEST_REST = _NAP, 4 * _NAP
+_FIRST_REST, _LONGEST_REST = 2 * _NAP, 8 * _NAP
 """Seconds; each rest is twice as long as the one before, as long as nothing changes."""
 _AWAKE = 1.0
 """Seconds without a rest after one in which the others did less than the worker alone would have done."""
@@ -28,6 +28,9 @@ _AWAKE = 1.0
 
 class Machine:
     """What this machine has, and has to do; tests hand in others."""
+
+    _load: int | None = None
+    """A descriptor that tells anew with each look."""
 
     def processors(self) -> int:
         """All of its processors."""
@@ -39,9 +42,13 @@ class Machine:
 
     def ready_processes(self) -> int:
         """Processes that run or could, on all processors; 0 where the system does not tell."""
-        # As in "0.20 0.18 0.12 1/80 11206".
-        ready, slash, _ = (files.read_small("/proc/loadavg") or "").partition("/")
-        return int(ready.split()[-1]) if slash else 0
+        try:
+            if self._load is None:
+                self._load = os.open("/proc/loadavg", os.O_RDONLY | os.O_CLOEXEC)
+            told = os.pread(self._load, 128, 0)  # such as "0.20 0.18 0.12 1/80 11206"
+        except OSError:
+            return 0
+        return int(told.partition(b"/")[0].rpartition(b" ")[2])
 
 
 MACHINE = Machine()
@@ -60,15 +67,24 @@ class Crowd:
         self._seq = 0
         self._took = 0.0
 
-    def rest(self, took: float = 0.0, seq: int = 0) -> float:
-        """Seconds for which to claim nothing after job ``seq``, which took some seconds, or at first; 0 for not to rest."""
-        now = self._clock.monotonic()
-        may_rest = not self._is_tireless and took <= SHORT and now >= self._awake_until
-        if may_rest and self._machine.ready_processes() > _BUSY * self._machine.processors():
-            self._rest = min(max(_FIRST_REST, 2 * self._rest), _LONGEST_REST)
-        else:
+    def rest_at_first(self) -> float:
+        """Seconds for which to claim nothing at first; 0 for not to rest."""
+        return self._begin(busy=1)
+
+    def rest(self, took: float, seq: int) -> float:
+        """Seconds for which to claim nothing after job ``seq``, which took some seconds; 0 for not to rest."""
+        self._seq, self._took = seq, took
+        if took > SHORT or self._clock.monotonic() < self._awake_until:
             self._rest = 0.0
-        self._seq, self._took, self._rested_since = seq, took, now
+            return 0.0
+        return self._begin(_BUSY)
+
+    def _begin(self, busy: int) -> float:
+        if self._is_tireless or self._machine.ready_processes() <= busy * self._machine.processors():
+            self._rest = 0.0
+        else:
+            self._rest = min(max(_FIRST_REST, 2 * self._rest), _LONGEST_REST)
+            self._rested_since = self._clock.monotonic()
         return min(self._rest, _NAP)
 
     def rest_on(self) -> float:

@@ -78,7 +78,7 @@ class Worker:
     def run(self) -> bool:
         """Work; returns whether it ended because the queue is drained."""
         self._link.tell(READY)
-        self._rest = self._crowd.rest()
+        self._rest = self._crowd.rest_at_first()
         try:
             return self._work_on()
         finally:

@@ -73,7 +73,9 @@ def test_a_rest_is_over_when_a_processor_has_nothing_to_do(machine: TwoProcessor
 
 
 def test_the_first_ones_never_rest(machine: TwoProcessors) -> None:
-    assert [machine.worker(number).rest() > 0 for number in range(1, TIRELESS + 3)] == [False] * TIRELESS + [True] * 2
+    assert [machine.worker(number).rest(SHORT / 2, 1) > 0 for number in range(1, TIRELESS + 3)] == [
+        False
+    ] * TIRELESS + [True] * 2
 
 
 def test_nobody_rests_whose_jobs_take_longer(machine: TwoProcessors) -> None:
@@ -111,9 +113,13 @@ def test_nobody_rests_where_others_do_less_meanwhile(machine: TwoProcessors) -> 
 
 
 def test_a_rest_at_first_tells_nothing_of_others(machine: TwoProcessors) -> None:
+    machine.ready = 3
+    assert machine.worker(TIRELESS).rest_at_first() == 0
+    assert machine.worker().rest(SHORT / 2, 1) == 0
     spare = machine.worker()
-    assert spare.rest() > 0
+    assert spare.rest_at_first() > 0, "to start workers takes processors, too"
     spare.go_on(1)
+    machine.ready = 7
     assert spare.rest(SHORT / 2, 1) > 0
 
 

@@ -28,13 +28,17 @@ JOBS = 200
 
 
 class Others(Crowd):
-    """Other workers, in whose favour one rests for some seconds after some jobs, by their numbers; after 0 at first."""
+    """Other workers, in whose favour one rests for some seconds at first, or after some jobs, by their numbers."""
 
     def __init__(self) -> None:
+        self.at_first = 0.0
         self.rests: dict[int, float] = {}
         self.told: list[int] = []
 
-    def rest(self, took: float = 0.0, seq: int = 0) -> float:
+    def rest_at_first(self) -> float:
+        return self.at_first
+
+    def rest(self, took: float, seq: int) -> float:
         return self.rests.get(seq, 0)
 
     def rest_on(self) -> float:
@@ -266,7 +270,7 @@ def test_a_worker_that_rests_claims_nothing_with_what_it_records(bench: Bench) -
 
 
 def test_a_worker_may_rest_before_its_first_job(bench: Bench) -> None:
-    bench.crowd.rests[0] = 10 * PATIENCE
+    bench.crowd.at_first = 10 * PATIENCE
     bench.supervisor.send(STOP)
     assert not bench.worker.run()
     assert bench.ran == []
